@@ -1,0 +1,204 @@
+#define _GNU_SOURCE
+#include "server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "die.h"
+#include "folder.h"
+#include "port.h"
+#include "until.h"
+#include "wire.h"
+
+enum { START_TRIES = 20 };
+
+struct server {
+    struct server_options options;
+    struct folder *folder;
+    char unix_path[96];
+    int port;
+    pid_t pid;
+};
+
+static void write_configuration(const struct server *server)
+{
+    const struct server_options *options = &server->options;
+    char path[96];
+    snprintf(path, sizeof path, "%s/redis.conf", folder_path(server->folder));
+    FILE *out = fopen(path, "we");
+    MUST(out);
+    fprintf(out, "dir %s\nport %d\nbind 127.0.0.1\n", folder_path(server->folder), server->port);
+    fprintf(out, "appendonly no\nsave \"\"\ndaemonize no\nlogfile log\nloglevel notice\n");
+    fprintf(out, "enable-debug-command local\nrepl-diskless-sync-delay 0\n");
+    if (options->is_cluster)
+        fprintf(out, "cluster-enabled yes\n");
+    if (options->has_unix_socket)
+        fprintf(out, "unixsocket %s\n", server->unix_path);
+    if (options->requirepass)
+        fprintf(out, "requirepass %s\nmasterauth %s\n", options->requirepass, options->requirepass);
+    if (options->extra)
+        fprintf(out, "%s\n", options->extra);
+    fclose(out);
+}
+
+/* PDEATHSIG: no way of dying of the test process leaves a server behind. */
+static _Noreturn void become_redis(const struct server *server, pid_t parent)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent || chdir(folder_path(server->folder)) < 0)
+        _exit(1);
+    int null = open("/dev/null", O_RDWR);
+    dup2(null, 0), dup2(null, 1), dup2(null, 2);
+    close_range(3, ~0U, 0);
+    unsetenv("LD_PRELOAD");
+    execlp("redis-server", "redis-server", "redis.conf", (char *)NULL);
+    _exit(127);
+}
+
+/* True once it answers; false when it is gone, as when another process took the port first. */
+static bool has_come_up(struct server *server)
+{
+    int64_t limit = now_ms() + UNTIL_LIMIT_MS;
+    while (now_ms() < limit) {
+        int status;
+        if (waitpid(server->pid, &status, WNOHANG) == server->pid) {
+            if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+                die("redis-server is not installed");
+            return false;
+        }
+        struct wire *wire = wire_open(server->port);
+        char *pong = wire ? wire_command(wire, "PING") : NULL;
+        bool is_up = pong && (!strcmp(pong, "PONG") || !strncmp(pong, "-NOAUTH", 7));
+        free(pong);
+        wire_close(wire);
+        if (is_up && waitpid(server->pid, &status, WNOHANG) == 0)
+            return true;
+        pause_ms(5);
+    }
+    die("redis-server on port %d does not answer", server->port);
+}
+
+static bool launch(struct server *server)
+{
+    pid_t parent = getpid();
+    server->pid = fork();
+    MUST(server->pid >= 0);
+    if (server->pid == 0)
+        become_redis(server, parent);
+    return has_come_up(server);
+}
+
+struct server *server_start(const struct server_options *options)
+{
+    struct server *server = calloc(1, sizeof *server);
+    MUST(server);
+    if (options)
+        server->options = *options;
+    server->folder = folder_create();
+    snprintf(server->unix_path, sizeof server->unix_path, "%s/socket", folder_path(server->folder));
+    for (int i = 0; i < START_TRIES; i++) {
+        server->port = port_free();
+        write_configuration(server);
+        if (launch(server))
+            return server;
+    }
+    die("redis-server does not start; try it by hand");
+}
+
+void server_restart(struct server *server)
+{
+    if (!launch(server))
+        die("redis-server does not start again on port %d", server->port);
+}
+
+void server_signal(struct server *server, int signal)
+{
+    kill(server->pid, signal);
+    if (signal != SIGKILL)
+        return;
+    /* In a forked test the server is no child of ours: the closed port tells then. */
+    if (waitpid(server->pid, NULL, 0) == server->pid)
+        return;
+    struct wire *wire = NULL;
+    UNTIL((wire_close(wire), wire = wire_open(server->port)) == NULL);
+}
+
+void server_stop(struct server *server)
+{
+    if (!server)
+        return;
+    server_signal(server, SIGKILL);
+    folder_remove(server->folder);
+    free(server);
+}
+
+int server_port(const struct server *server)
+{
+    return server->port;
+}
+
+const char *server_unix_path(const struct server *server)
+{
+    return server->unix_path;
+}
+
+static struct wire *open_as_admin(const struct server *server)
+{
+    struct wire *wire = wire_open(server->port);
+    if (!wire)
+        die("server on port %d: nobody listens", server->port);
+    if (server->options.requirepass)
+        free(wire_command(wire, "AUTH %s", server->options.requirepass));
+    return wire;
+}
+
+char *server_command(const struct server *server, const char *format, ...)
+{
+    va_list args;
+    struct wire *wire = open_as_admin(server);
+    va_start(args, format);
+    char *text = wire_commandv(wire, format, args);
+    va_end(args);
+    if (!text)
+        die("server on port %d: hung up on %s", server->port, format);
+    wire_close(wire);
+    return text;
+}
+
+long server_calls(const struct server *server, const char *command)
+{
+    char field[64];
+    char *info = server_command(server, "INFO commandstats");
+    long calls = 0, failed = 0;
+    snprintf(field, sizeof field, "cmdstat_%s:", command);
+    const char *line = strstr(info, field);
+    if (line) {
+        const char *failures = strstr(line, "failed_calls=");
+        calls = strtol(line + strlen(field) + strlen("calls="), NULL, 10);
+        failed = failures ? strtol(failures + strlen("failed_calls="), NULL, 10) : 0;
+    }
+    free(info);
+    return calls - failed;
+}
+
+long server_info(const struct server *server, const char *field)
+{
+    char pattern[64];
+    char *info = server_command(server, "INFO all");
+    snprintf(pattern, sizeof pattern, "\n%s:", field);
+    const char *line = strstr(info, pattern);
+    long value = line ? strtol(line + strlen(pattern), NULL, 10) : 0;
+    free(info);
+    return value;
+}
