@@ -1,0 +1,100 @@
+/* Framing: where does the reply end that begins here.
+ *
+ * No reply is ever built: hiredis does that, later, from the same bytes. All types
+ * of RESP2 and RESP3 are known; an attribute belongs to the reply that it precedes.
+ * How deep a reply may be nested is hiredis' own affair. Pure. */
+#ifndef REDISROUTE_LINK_FRAME_H
+#define REDISROUTE_LINK_FRAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+enum frame_result { FRAME_WHOLE, FRAME_PARTIAL, FRAME_BROKEN };
+
+/* How far one reply was looked at. All zero: not yet. */
+struct frame {
+    size_t scanned;  /* whole items end here */
+    size_t searched; /* the line that begins there has no CRLF before this; 0: not searched */
+    size_t needed;   /* with fewer bytes than this the reply is not whole for sure */
+    uint64_t behind; /* values to come behind the one that begins at `scanned` */
+};
+
+static inline void frame_reset(struct frame *frame)
+{
+    *frame = (struct frame){0};
+}
+
+/* Bytes of one reply begin at `data`; `length` of them are there now. Called again with
+ * the same start and more bytes it goes on where it stopped: a reply that comes byte by
+ * byte costs no more than a few looks at each. Whole: *end is the reply's length, and
+ * the frame must be reset before the next one. */
+enum frame_result frame_scan(struct frame *frame, const char *data, size_t length, size_t *end);
+
+/* The header of an aggregate (* ~ % >), past attributes: its type, the number in it (-1:
+ * null array; pairs, for a map) and where its first element begins. False: there is none. */
+bool frame_array_header(const char *data, size_t length, char *type, long long *count,
+                        size_t *header_length);
+
+enum {
+    FRAME_QUICK_DIGITS = 9,         /* of a bulk's length: cannot overflow */
+    FRAME_QUICK_NUMBER_DIGITS = 18, /* of an integer: cannot leave int64 */
+    FRAME_QUICK_STATUS = 32,        /* longer ones are for frame_scan */
+};
+
+static inline bool frame_is_crlf(const char *at)
+{
+    return at[0] == '\r' && at[1] == '\n';
+}
+
+static inline size_t frame_quick_bulk(const char *data, size_t length)
+{
+    size_t at = 1, size = 0, digit;
+
+    while (at < length && (digit = (size_t)(data[at] - '0')) < 10 && at <= FRAME_QUICK_DIGITS) {
+        size = size * 10 + digit;
+        at++;
+    }
+    if (at == 1)
+        return length >= 5 && memcmp(data, "$-1\r\n", 5) == 0 ? 5 : 0;
+    if (length < at + size + 4 || !frame_is_crlf(data + at) || !frame_is_crlf(data + at + size + 2))
+        return 0;
+    return at + size + 4;
+}
+
+static inline size_t frame_quick_integer(const char *data, size_t length)
+{
+    size_t first = length > 1 && data[1] == '-' ? 2 : 1, at = first;
+
+    while (at < length && (unsigned)(data[at] - '0') < 10 && at < first + FRAME_QUICK_NUMBER_DIGITS)
+        at++;
+    if (at == first || length < at + 2 || !frame_is_crlf(data + at) || data[first] == '0')
+        return at == 2 && length >= 4 && memcmp(data, ":0\r\n", 4) == 0 ? 4 : 0;
+    return at + 2;
+}
+
+static inline size_t frame_quick_status(const char *data, size_t length)
+{
+    for (size_t at = 1; at + 1 < length && at < FRAME_QUICK_STATUS; at++)
+        if (frame_is_crlf(data + at))
+            return at + 2;
+    return 0;
+}
+
+/* The length of the reply at `data` when it is whole and one of the commonest, + : $ and
+ * the null bulk; else 0, which says nothing: ask frame_scan. */
+static inline size_t frame_quick(const char *data, size_t length)
+{
+    if (length == 0)
+        return 0;
+    if (data[0] == '$')
+        return frame_quick_bulk(data, length);
+    if (data[0] == '+')
+        return frame_quick_status(data, length);
+    if (data[0] == ':')
+        return frame_quick_integer(data, length);
+    return 0;
+}
+
+#endif
