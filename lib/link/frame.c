@@ -1,0 +1,81 @@
+#include "link/frame.h"
+
+#include "base/resp.h"
+
+/* More values than any reply has: what keeps the count from overflowing. */
+static const uint64_t behind_max = UINT64_MAX / 2;
+
+/* The line at `scanned` has no CRLF in what is there so far: only what is new is searched. */
+static bool still_open(struct frame *frame, const char *data, size_t length)
+{
+    size_t from = frame->searched;
+
+    if (from == 0)
+        return false;
+    /* The last byte that was searched may be the CR. */
+    if (resp_find_crlf(data, from - 1, length) != length)
+        return false;
+    frame->searched = length;
+    return true;
+}
+
+static enum frame_result partial(struct frame *frame, const char *data, size_t length,
+                                 size_t needed)
+{
+    if (length > frame->scanned && resp_is_line(data[frame->scanned]))
+        frame->searched = length;
+    frame->needed = frame->scanned + needed;
+    return FRAME_PARTIAL;
+}
+
+/* One item more. True: it was the last one of the reply. */
+static bool count_item(struct frame *frame, const struct resp_item *item)
+{
+    frame->behind += item->values;
+    if (resp_is_attribute(item))
+        return false;
+    if (frame->behind == 0)
+        return true;
+    frame->behind--;
+    return false;
+}
+
+enum frame_result frame_scan(struct frame *frame, const char *data, size_t length, size_t *end)
+{
+    struct resp_item item;
+    size_t used = 0;
+    enum resp_result result;
+
+    if (length < frame->needed || still_open(frame, data, length))
+        return FRAME_PARTIAL;
+    frame->searched = 0;
+    for (;;) {
+        result = resp_read(data + frame->scanned, length - frame->scanned, &item, &used);
+        if (result == RESP_BROKEN || frame->behind > behind_max)
+            return FRAME_BROKEN;
+        if (result == RESP_PARTIAL)
+            return partial(frame, data, length, used);
+        frame->scanned += used;
+        if (count_item(frame, &item))
+            break;
+    }
+    *end = frame->scanned;
+    return FRAME_WHOLE;
+}
+
+static bool is_array(char type)
+{
+    return type == '*' || type == '~' || type == '%' || type == '>';
+}
+
+bool frame_array_header(const char *data, size_t length, char *type, long long *count,
+                        size_t *header_length)
+{
+    struct resp_item item;
+
+    if (!resp_read_value(data, length, &item, header_length) || !is_array(item.type))
+        return false;
+    *type = item.type;
+    *count = item.number;
+    return true;
+}
