@@ -2,9 +2,9 @@
  * by reference count, which may be touched by any thread. Everything else is pure.
  *
  * Invariants: the nodes are sorted by host, then port, and each occurs once; shards are
- * numbered in the order of their first node. So two snapshots that say the same are the
- * same bytes, whatever order their servers listed things in. Indices of nodes and shards
- * mean something in their own snapshot only: carry host and port over to another. */
+ * numbered in the order of their first node. So two snapshots that say the same have the
+ * same indices, whatever order their servers listed things in. Otherwise indices of nodes and
+ * shards mean something in their own snapshot only: carry host and port over to another. */
 #ifndef REDISROUTE_ROUTE_TOPOLOGY_H
 #define REDISROUTE_ROUTE_TOPOLOGY_H
 
@@ -69,7 +69,7 @@ struct topology *topology_copy(const struct topology *);
 
 /* What a MOVED says. An unknown node is added as the master of a shard of its own. A replica
  * of the slot's shard has taken over: the roles swap, and all slots of the old master are
- * its. A replica of another shard has left it. */
+ * its. A replica of another shard has left it. A host that no node can have changes nothing. */
 struct topology *topology_moved(const struct topology *, uint16_t slot, struct bytes host,
                                 uint16_t port);
 struct topology *topology_with_migrating(const struct topology *, uint16_t slot, bool migrating);
