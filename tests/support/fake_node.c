@@ -192,7 +192,7 @@ static struct fake_rule choose(struct fake_node *node, const char *name, const c
 /* --- commands --- */
 
 struct command {
-    char name[NAME_SIZE]; /* upper case */
+    char name[NAME_SIZE];     /* upper case */
     char full[2 * NAME_SIZE]; /* with its first argument, upper case */
 };
 
