@@ -1,0 +1,22 @@
+/* The configuration of the process, read once from the environment. */
+#ifndef REDISROUTE_CONFIG_CONFIG_H
+#define REDISROUTE_CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct config {
+    bool off; /* REDISROUTE_OFF=1: hiredis as it was */
+    int64_t failover_timeout_ms;  /* REDISROUTE_FAILOVER_TIMEOUT */
+    int64_t connect_timeout_ms;   /* REDISROUTE_CONNECT_TIMEOUT */
+    int64_t link_idle_timeout_ms; /* REDISROUTE_LINK_IDLE_TIMEOUT; 0: links are kept */
+};
+
+/* Thread-safe; the same structure at every call. A value that cannot be understood
+ * is reported through the log, and its default stays. */
+const struct config *config_get(void);
+
+/* "250ms", "5s", "1m" (or a bare number of milliseconds) to milliseconds; -1: not a duration. */
+int64_t config_duration_ms(const char *text);
+
+#endif

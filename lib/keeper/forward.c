@@ -1,0 +1,102 @@
+#include "keeper/forward.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "keeper/keeper.h"
+
+struct forward {
+    struct forward *next;
+    uint64_t id; /* never reused: a late event of a destroyed forward finds nobody */
+    int poller;
+    int signal;
+    bool known; /* in the keeper's epoll set */
+};
+
+static pthread_mutex_t forward_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct forward *forwards;
+static uint64_t last_id;
+static int keeper_poller = -1;
+
+struct forward *keeper_forward_create(int poller, int signal)
+{
+    struct forward *f = calloc(1, sizeof *f);
+
+    if (f == NULL)
+        return NULL;
+    f->poller = poller;
+    f->signal = signal;
+    pthread_mutex_lock(&forward_lock);
+    f->id = ++last_id;
+    f->next = forwards;
+    forwards = f;
+    pthread_mutex_unlock(&forward_lock);
+    return f;
+}
+
+void keeper_forward_arm(struct forward *f)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.u64 = f->id};
+
+    pthread_mutex_lock(&forward_lock);
+    if (keeper_poller != -1) {
+        epoll_ctl(keeper_poller, f->known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, f->poller, &event);
+        f->known = true;
+    }
+    pthread_mutex_unlock(&forward_lock);
+}
+
+void keeper_forward_destroy(struct forward *f)
+{
+    struct forward **at = &forwards;
+
+    if (f == NULL)
+        return;
+    pthread_mutex_lock(&forward_lock);
+    while (*at != NULL && *at != f)
+        at = &(*at)->next;
+    if (*at == f)
+        *at = f->next;
+    if (f->known && keeper_poller != -1)
+        epoll_ctl(keeper_poller, EPOLL_CTL_DEL, f->poller, NULL);
+    pthread_mutex_unlock(&forward_lock);
+    free(f);
+}
+
+void forward_set_poller(int poller)
+{
+    pthread_mutex_lock(&forward_lock);
+    keeper_poller = poller;
+    pthread_mutex_unlock(&forward_lock);
+}
+
+void forward_event(uint64_t id)
+{
+    pthread_mutex_lock(&forward_lock);
+    for (struct forward *f = forwards; f != NULL; f = f->next)
+        if (f->id == id)
+            send(f->signal, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    pthread_mutex_unlock(&forward_lock);
+}
+
+void forward_lock_all(void)
+{
+    pthread_mutex_lock(&forward_lock);
+}
+
+void forward_unlock_all(void)
+{
+    pthread_mutex_unlock(&forward_lock);
+}
+
+/* The owners still hold their forwards, and destroy them when they notice the fork. */
+void forward_forget_all(void)
+{
+    for (struct forward *f = forwards; f != NULL; f = f->next)
+        f->known = false;
+    forwards = NULL;
+    keeper_poller = -1;
+}

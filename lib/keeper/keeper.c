@@ -1,0 +1,172 @@
+#include "keeper/keeper.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "keeper/forward.h"
+#include "keeper/refresh.h"
+#include "keeper/watch.h"
+#include "link/wire.h"
+
+enum { TICK_MS = 1000, EVENTS_MOST = 32 };
+
+/* Event data: forwards count up from 1; inquiries are pointers, which are larger. */
+#define WAKE_DATA 0
+#define FORWARD_DATA_MOST 0xFFFFFFFFu
+
+_Atomic unsigned keeper_generation;
+
+static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t loop_lock = PTHREAD_MUTEX_INITIALIZER; /* held while the thread works */
+static _Atomic int wake_descriptor = -1;
+static bool running;
+static int keeper_epoll = -1;
+
+/* An eventfd's write fails only when it is readable already. */
+static void wake(void)
+{
+    static const uint64_t one = 1;
+    int fd = atomic_load(&wake_descriptor);
+
+    if (fd != -1 && write(fd, &one, sizeof one) == -1 && errno == EBADF)
+        atomic_store(&wake_descriptor, -1);
+}
+
+static void on_event(const struct epoll_event *event, int64_t now_ms)
+{
+    uint64_t drained;
+
+    if (event->data.u64 == WAKE_DATA) {
+        if (read(atomic_load(&wake_descriptor), &drained, sizeof drained) == -1)
+            return;
+    } else if (event->data.u64 <= FORWARD_DATA_MOST) {
+        forward_event(event->data.u64);
+    } else {
+        refresh_event(event->data.ptr, now_ms);
+    }
+}
+
+static void *run(void *unused)
+{
+    struct epoll_event events[EVENTS_MOST];
+    int64_t tick_at = clock_now_ms() + TICK_MS;
+
+    (void)unused;
+    pthread_mutex_lock(&loop_lock);
+    for (;;) {
+        int64_t now = clock_now_ms(), due;
+        int count;
+
+        if (now >= tick_at) {
+            atomic_fetch_add_explicit(&clock_tick, 1, memory_order_relaxed);
+            watch_tick();
+            tick_at = now + TICK_MS;
+        }
+        due = clock_earlier(refresh_advance(keeper_epoll, now), tick_at);
+        pthread_mutex_unlock(&loop_lock);
+        count = epoll_wait(keeper_epoll, events, EVENTS_MOST, due > now ? (int)(due - now) : 0);
+        pthread_mutex_lock(&loop_lock);
+        if (count == -1 && errno != EINTR)
+            break; /* the program closed our descriptor behind our back */
+        for (int i = 0; i < count; i++)
+            on_event(&events[i], clock_now_ms());
+    }
+    pthread_mutex_unlock(&loop_lock);
+    return NULL;
+}
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&start_lock);
+    pthread_mutex_lock(&loop_lock);
+    cluster_lock_all();
+    watch_lock_all();
+    forward_lock_all();
+}
+
+static void after_fork(void)
+{
+    forward_unlock_all();
+    watch_unlock_all();
+    cluster_unlock_all();
+    pthread_mutex_unlock(&loop_lock);
+    pthread_mutex_unlock(&start_lock);
+}
+
+/* The thread is the parent's, and so are its descriptors: the copies are closed,
+ * nothing is said on them. */
+static void in_child(void)
+{
+    watch_forget_all();
+    forward_forget_all();
+    after_fork();
+    refresh_forget_all();
+    if (running) {
+        close(keeper_epoll);
+        close(atomic_exchange(&wake_descriptor, -1));
+    }
+    running = false;
+    atomic_fetch_add(&keeper_generation, 1);
+}
+
+static void register_once(void)
+{
+    pthread_atfork(before_fork, after_fork, in_child);
+    cluster_set_alarm(wake);
+}
+
+static bool open_descriptors(void)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = WAKE_DATA};
+    int epoll = epoll_create1(EPOLL_CLOEXEC), fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+    if (epoll == -1 || fd == -1) {
+        if (epoll != -1)
+            close(epoll);
+        if (fd != -1)
+            close(fd);
+        return false;
+    }
+    keeper_epoll = wire_move_high(epoll);
+    fd = wire_move_high(fd);
+    epoll_ctl(keeper_epoll, EPOLL_CTL_ADD, fd, &event);
+    atomic_store(&wake_descriptor, fd);
+    return true;
+}
+
+/* The program's signals are for the program's threads. */
+static bool start_thread(void)
+{
+    sigset_t all, before;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    bool started;
+
+    sigfillset(&all);
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, 256 * 1024);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    started = pthread_create(&thread, &attributes, run, NULL) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    if (started)
+        forward_set_poller(keeper_epoll);
+    return started;
+}
+
+void keeper_start(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, register_once);
+    pthread_mutex_lock(&start_lock);
+    if (!running && open_descriptors())
+        running = start_thread();
+    pthread_mutex_unlock(&start_lock);
+}

@@ -1,0 +1,35 @@
+/* The keeper: the one background thread of the process. It refreshes topologies,
+ * notices nodes that fell silent, and makes descriptors readable for programs that
+ * wait on something else than the links.
+ *
+ * It never touches a session. What it does to a link is shutdown(), under the lock
+ * under which links get and lose their descriptors.
+ *
+ * All functions are thread-safe. None waits for I/O. */
+#ifndef REDISROUTE_KEEPER_KEEPER_H
+#define REDISROUTE_KEEPER_KEEPER_H
+
+#include "link/link.h"
+#include "route/cluster.h"
+
+#include <stdbool.h>
+
+/* Starts the thread if this process has none yet. */
+void keeper_start(void);
+
+/* Grows with every fork: what was made under another number belongs to the parent too. */
+extern _Atomic unsigned keeper_generation;
+
+/* From now on the link's descriptor is looked after; from keeper_unwatch on it is
+ * not, and may be closed. `cluster` may be NULL. */
+void keeper_watch(struct link *, struct cluster *);
+void keeper_unwatch(struct link *);
+
+/* When `poller`, an epoll descriptor, becomes readable, one byte is written to
+ * `signal`: once for each keeper_forward_arm. NULL: out of memory. */
+struct forward *keeper_forward_create(int poller, int signal);
+void keeper_forward_arm(struct forward *);
+/* After this returns neither descriptor is used any more. */
+void keeper_forward_destroy(struct forward *);
+
+#endif

@@ -1,0 +1,103 @@
+#include "keeper/watch.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "keeper/keeper.h"
+
+struct watch {
+    struct watch *next;
+    struct watch **from;
+    struct link *link;
+    struct cluster *cluster;
+    uint32_t replied;
+    uint32_t silent_ticks;
+};
+
+static pthread_mutex_t watch_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct watch *watches;
+
+void keeper_watch(struct link *link, struct cluster *cluster)
+{
+    struct watch *w = calloc(1, sizeof *w);
+
+    if (w == NULL)
+        return; /* unwatched links work, but for a server that falls silent */
+    w->link = link;
+    w->cluster = cluster;
+    pthread_mutex_lock(&watch_lock);
+    w->next = watches;
+    w->from = &watches;
+    if (watches != NULL)
+        watches->from = &w->next;
+    watches = w;
+    link->watch = w;
+    pthread_mutex_unlock(&watch_lock);
+}
+
+void keeper_unwatch(struct link *link)
+{
+    struct watch *w = link->watch;
+
+    if (w == NULL)
+        return;
+    pthread_mutex_lock(&watch_lock);
+    *w->from = w->next;
+    if (w->next != NULL)
+        w->next->from = w->from;
+    link->watch = NULL;
+    pthread_mutex_unlock(&watch_lock);
+    free(w);
+}
+
+static void look_at(struct watch *w)
+{
+    uint32_t asked = atomic_load_explicit(&w->link->asked, memory_order_relaxed);
+    uint32_t replied = atomic_load_explicit(&w->link->replied, memory_order_relaxed);
+
+    if (asked == replied || replied != w->replied)
+        w->silent_ticks = 0;
+    else if (w->silent_ticks++ > 0 && w->cluster != NULL)
+        cluster_suspect(w->cluster);
+    w->replied = replied;
+}
+
+void watch_tick(void)
+{
+    pthread_mutex_lock(&watch_lock);
+    for (struct watch *w = watches; w != NULL; w = w->next)
+        look_at(w);
+    pthread_mutex_unlock(&watch_lock);
+}
+
+void watch_cut(const struct cluster *cluster, const char *host, uint16_t port, bool silent_only)
+{
+    pthread_mutex_lock(&watch_lock);
+    for (struct watch *w = watches; w != NULL; w = w->next)
+        if (w->cluster == cluster && link_is(w->link, host, strlen(host), port) &&
+            (!silent_only || w->silent_ticks > 0))
+            shutdown(w->link->fd, SHUT_RDWR);
+    pthread_mutex_unlock(&watch_lock);
+}
+
+void watch_lock_all(void)
+{
+    pthread_mutex_lock(&watch_lock);
+}
+
+void watch_unlock_all(void)
+{
+    pthread_mutex_unlock(&watch_lock);
+}
+
+void watch_forget_all(void)
+{
+    while (watches != NULL) {
+        struct watch *next = watches->next;
+
+        watches->link->watch = NULL;
+        free(watches);
+        watches = next;
+    }
+}

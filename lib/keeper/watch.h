@@ -1,0 +1,21 @@
+/* Watches: the links of the process that have a descriptor, and how long each has
+ * been silent. For the keeper's thread, but for watch_lock's users in keeper.c. */
+#ifndef REDISROUTE_KEEPER_WATCH_H
+#define REDISROUTE_KEEPER_WATCH_H
+
+#include "link/link.h"
+#include "route/cluster.h"
+
+/* Looks at every link once a tick: what owes an answer and gave none since the last
+ * look makes its cluster suspect. */
+void watch_tick(void);
+/* The connections to a node that is dead or deposed are cut, so that whoever waits on
+ * them wakes. With `silent_only`, those alone that owe an answer for a tick or more. */
+void watch_cut(const struct cluster *, const char *host, uint16_t port, bool silent_only);
+
+void watch_lock_all(void);
+void watch_unlock_all(void);
+/* In the child of a fork: the links are the parent's too until they are watched again. */
+void watch_forget_all(void);
+
+#endif

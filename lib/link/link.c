@@ -1,0 +1,142 @@
+#include "link/link.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* An idle link keeps no more than this in each direction. */
+enum { LINK_KEEP = 2048 };
+
+static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
+
+struct link *link_create(const char *host, uint16_t port)
+{
+    struct link *link = calloc(1, sizeof *link);
+    size_t size = strlen(host) + sizeof ":65535";
+
+    if (link == NULL)
+        return NULL;
+    link->fd = -1;
+    link->port = port;
+    link->host = strdup(host);
+    link->name = malloc(size);
+    if (link->host == NULL || link->name == NULL) {
+        link_destroy(link);
+        return NULL;
+    }
+    snprintf(link->name, size, "%s:%u", host, (unsigned)port);
+    return link;
+}
+
+void link_destroy(struct link *link)
+{
+    if (link == NULL)
+        return;
+    buffer_deinit(&link->out);
+    buffer_deinit(&link->in);
+    free(link->host);
+    free(link->name);
+    free(link);
+}
+
+bool link_send_raw(struct link *link, const char *bytes, size_t length)
+{
+    return buffer_append(&link->out, bytes, length);
+}
+
+bool link_send(struct link *link, struct part *part, const char *bytes, size_t length)
+{
+    if (part->asking) {
+        if (!buffer_append(&link->out, asking, sizeof asking - 1))
+            return false;
+        part->skip = 1;
+        part->asking = false;
+    }
+    part->at = link->out_base + buffer_length(&link->out);
+    if (!buffer_append(&link->out, bytes, length))
+        return false;
+    part->length = length;
+    part->link = link;
+    part->state = PART_SENT;
+    part_push(&link->sent, part);
+    atomic_store_explicit(&link->asked, atomic_load_explicit(&link->asked, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    return true;
+}
+
+static void drop_out(struct link *link, uint64_t position)
+{
+    buffer_consume(&link->out, (size_t)(position - link->out_base));
+    link->out_base = position;
+    if (link->out.head == link->out.tail && link->out.capacity > LINK_KEEP)
+        buffer_relax(&link->out, LINK_KEEP);
+}
+
+struct part *link_answered(struct link *link)
+{
+    struct part *part = part_pop(&link->sent);
+
+    if (part == NULL)
+        return NULL;
+    drop_out(link, part->at + part->length);
+    atomic_store_explicit(&link->replied,
+                          atomic_load_explicit(&link->replied, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+    return part;
+}
+
+const char *link_command(const struct link *link, const struct part *part)
+{
+    if (part->bytes != NULL)
+        return part->bytes;
+    return link->out.data + link->out.head + (part->at - link->out_base);
+}
+
+bool link_detach(const struct link *link, struct part *part)
+{
+    char *copy;
+
+    if (part->bytes != NULL)
+        return true;
+    copy = malloc(part->length);
+    if (copy == NULL)
+        return false;
+    memcpy(copy, link_command(link, part), part->length);
+    part->bytes = copy;
+    return true;
+}
+
+void link_forget_flushed(struct link *link)
+{
+    drop_out(link, link->out_flushed);
+}
+
+void link_cut(struct link *link)
+{
+    uint64_t end = link->out_base + buffer_length(&link->out);
+
+    buffer_deinit(&link->out);
+    link->out_base = link->out_flushed = end;
+    link->in.tail = link->in.head + (size_t)(link->in_scanned - link->in_base);
+    if (link->in_place == 0)
+        link_release(link, link->in_scanned);
+    frame_reset(&link->frame);
+    link->greetings = 0;
+    atomic_store_explicit(&link->asked, 0, memory_order_relaxed);
+    atomic_store_explicit(&link->replied, 0, memory_order_relaxed);
+}
+
+void link_release(struct link *link, uint64_t position)
+{
+    if (position <= link->in_base)
+        return;
+    buffer_consume(&link->in, (size_t)(position - link->in_base));
+    link->in_base = position;
+    if (link->in.head == link->in.tail && link->in.capacity > LINK_KEEP)
+        buffer_relax(&link->in, LINK_KEEP);
+}
+
+bool link_is(const struct link *link, const char *host, size_t host_length, uint16_t port)
+{
+    return link->port == port && strlen(link->host) == host_length &&
+           memcmp(link->host, host, host_length) == 0;
+}

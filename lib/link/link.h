@@ -1,0 +1,109 @@
+/* A link: the pipelined byte streams between a session and one server.
+ *
+ *   parts ──> waiting ──> sent ──> answered
+ *                 │         │ ▲
+ *                 ▼         ▼ │ in order
+ *               `out` ─> socket ─> `in`
+ *
+ * This file does no I/O: `out` is filled and `in` is emptied here; wire.h moves
+ * the bytes. A link belongs to one session and to its thread.
+ *
+ * Positions are counted from the first byte of the link's life and never
+ * restart, so that a reply that lies in `in` keeps its address while the
+ * connection under the link is replaced. */
+#ifndef REDISROUTE_LINK_LINK_H
+#define REDISROUTE_LINK_LINK_H
+
+#include "base/buffer.h"
+#include "link/frame.h"
+#include "link/part.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+enum link_state {
+    LINK_IDLE,       /* no socket, none wanted */
+    LINK_WANTED,     /* the owner of the session is to open a socket */
+    LINK_CONNECTING, /* connect() is under way */
+    LINK_GREETING,   /* the connection state of the session is being replayed */
+    LINK_UP,
+    LINK_BACKOFF, /* refused or lost; wanted again at retry_at_ms */
+};
+
+struct watch;
+
+struct link {
+    struct link *next; /* of the session's links */
+    struct link *dirty_next;
+    struct part_queue waiting;
+    struct part_queue sent;
+    struct buffer out;
+    struct buffer in;
+    uint64_t out_base;    /* position of out's head: all before it is answered */
+    uint64_t out_flushed; /* what the kernel has taken */
+    uint64_t in_base;     /* position of in's head */
+    uint64_t in_scanned;  /* what framing has seen */
+    struct frame frame;
+    uint32_t in_place; /* replies that lie in `in` until they are delivered */
+    enum link_state state;
+    int fd; /* -1: none. The wire's. */
+    int error;
+    int watched; /* the owner's: what it waits for on fd */
+    bool dirty;  /* in the session's list of links with something to do */
+    bool probe;  /* asks for the topology, carries nothing of the application's */
+    bool must_close;
+    uint16_t node; /* in the session's snapshot; NODE_NONE: not a node of it */
+    uint16_t port;
+    uint32_t greetings; /* answers of the greeting still to come */
+    uint32_t failures;  /* in a row */
+    int64_t retry_at_ms;
+    int64_t connect_by_ms;
+    uint32_t used_tick; /* clock_tick at the last use */
+    uint64_t inode;     /* of the socket: what tells it from a reused number */
+    _Atomic uint32_t asked; /* parts sent and parts answered: the keeper reads them to see silence */
+    _Atomic uint32_t replied;
+    struct watch *watch; /* the keeper's */
+    struct sockaddr_storage address;
+    socklen_t address_length;
+    char *host;
+    char *name; /* "host:port", for errors */
+};
+
+/* NULL: out of memory. */
+struct link *link_create(const char *host, uint16_t port);
+void link_destroy(struct link *);
+
+/* Puts the part at the end of the stream. `bytes` may be the part's own. False: out of memory. */
+bool link_send(struct link *, struct part *, const char *bytes, size_t length);
+/* Bytes that no part accounts for: the greeting, the probe, a plain pipe. */
+bool link_send_raw(struct link *, const char *bytes, size_t length);
+
+/* Takes the oldest sent part, whose reply has arrived. The bytes of its command
+ * stay readable until the next link_send. NULL: none. */
+struct part *link_answered(struct link *);
+/* The command of a sent part. */
+const char *link_command(const struct link *, const struct part *);
+/* Gives the part its own copy of its command. False: out of memory. */
+bool link_detach(const struct link *, struct part *);
+
+static inline bool link_unflushed(const struct link *link)
+{
+    return link->out_flushed < link->out_base + buffer_length(&link->out);
+}
+
+static inline const char *link_reply(const struct link *link, uint64_t position)
+{
+    return link->in.data + link->in.head + (position - link->in_base);
+}
+
+/* Everything flushed so far is of no use any more: a plain pipe gets no answers. */
+void link_forget_flushed(struct link *);
+/* The connection is gone: what was half received is dropped, `out` is empty, positions stay. */
+void link_cut(struct link *);
+/* Everything before `position` was delivered or is of no use any more. */
+void link_release(struct link *, uint64_t position);
+
+bool link_is(const struct link *, const char *host, size_t host_length, uint16_t port);
+
+#endif

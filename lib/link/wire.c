@@ -1,0 +1,204 @@
+#include "link/wire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* hiredis reads 16 KiB at a time; a deep pipeline gains from more. */
+enum { FILL_SMALL = 2048, FILL_LARGE = 64 * 1024, HIGH_DESCRIPTOR = 1024 };
+
+int wire_move_high(int fd)
+{
+    struct rlimit limit;
+    int base = HIGH_DESCRIPTOR, high;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 2 * HIGH_DESCRIPTOR)
+        base = (int)(limit.rlim_cur / 2);
+    high = fcntl(fd, F_DUPFD_CLOEXEC, base);
+    if (high == -1)
+        return fd;
+    close(fd);
+    return high;
+}
+
+/* Programs close descriptors that they do not know (closefrom in a daemon), and the
+ * numbers come back as their files: the inode tells. */
+static void remember_identity(struct link *link)
+{
+    struct stat st;
+
+    link->inode = fstat(link->fd, &st) == 0 ? (uint64_t)st.st_ino : 0;
+}
+
+static bool is_ours(const struct link *link)
+{
+    struct stat st;
+
+    return fstat(link->fd, &st) == 0 && S_ISSOCK(st.st_mode) && (uint64_t)st.st_ino == link->inode;
+}
+
+bool wire_is_usable(const struct link *link)
+{
+    char byte;
+    ssize_t n;
+
+    if (link->fd == -1 || !is_ours(link))
+        return false;
+    n = recv(link->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n > 0 || (n == -1 && (errno == EAGAIN || errno == EINTR));
+}
+
+static bool resolve(struct link *link)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST}, *found;
+    char port[8];
+
+    if (link->address_length > 0)
+        return true;
+    snprintf(port, sizeof port, "%u", (unsigned)link->port);
+    if (getaddrinfo(link->host, port, &hints, &found) != 0) {
+        hints.ai_flags = 0;
+        if (getaddrinfo(link->host, port, &hints, &found) != 0)
+            return false;
+    }
+    memcpy(&link->address, found->ai_addr, found->ai_addrlen);
+    link->address_length = found->ai_addrlen;
+    freeaddrinfo(found);
+    return true;
+}
+
+void wire_set_option(struct link *link, const struct wire_option *option)
+{
+    if (link->fd != -1)
+        setsockopt(link->fd, option->level, option->name, &option->value, sizeof option->value);
+}
+
+void wire_set_receive_timeout(struct link *link, struct timeval timeout)
+{
+    if (link->fd != -1)
+        setsockopt(link->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+}
+
+static void apply(struct link *link, const struct wire_settings *settings)
+{
+    static const struct wire_option no_delay = {IPPROTO_TCP, TCP_NODELAY, 1};
+
+    wire_set_option(link, &no_delay);
+    for (int i = 0; i < settings->option_count; i++)
+        wire_set_option(link, &settings->options[i]);
+    if (settings->receive_timeout.tv_sec != 0 || settings->receive_timeout.tv_usec != 0)
+        wire_set_receive_timeout(link, settings->receive_timeout);
+}
+
+/* Later reads say themselves whether they wait. */
+static void make_blocking(struct link *link)
+{
+    int flags = fcntl(link->fd, F_GETFL);
+
+    if (flags != -1 && (flags & O_NONBLOCK) != 0)
+        fcntl(link->fd, F_SETFL, flags & ~O_NONBLOCK);
+}
+
+static enum wire_result lost(struct link *link, int why)
+{
+    link->error = why;
+    return WIRE_LOST;
+}
+
+enum wire_result wire_open(struct link *link, const struct wire_settings *settings)
+{
+    int fd;
+
+    if (!resolve(link))
+        return lost(link, EHOSTUNREACH);
+    fd = socket(link->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd == -1)
+        return lost(link, errno);
+    link->fd = wire_move_high(fd);
+    remember_identity(link);
+    apply(link, settings);
+    if (connect(link->fd, (struct sockaddr *)&link->address, link->address_length) == 0) {
+        make_blocking(link);
+        return WIRE_DONE;
+    }
+    return errno == EINPROGRESS ? WIRE_AGAIN : lost(link, errno);
+}
+
+void wire_adopt(struct link *link, int fd, const struct wire_settings *settings)
+{
+    link->fd = fd;
+    remember_identity(link);
+    apply(link, settings);
+}
+
+enum wire_result wire_connected(struct link *link)
+{
+    struct pollfd ready = {.fd = link->fd, .events = POLLOUT};
+    socklen_t length = sizeof link->error;
+    int error = 0;
+
+    if (poll(&ready, 1, 0) == 0)
+        return WIRE_AGAIN;
+    if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &length) == -1)
+        error = errno;
+    if (error != 0)
+        return lost(link, error);
+    make_blocking(link);
+    return WIRE_DONE;
+}
+
+enum wire_result wire_flush(struct link *link)
+{
+    while (link_unflushed(link)) {
+        size_t done = (size_t)(link->out_flushed - link->out_base);
+        ssize_t n = send(link->fd, buffer_bytes(&link->out) + done,
+                         buffer_length(&link->out) - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n >= 0)
+            link->out_flushed += (uint64_t)n;
+        else if (errno == EAGAIN)
+            return WIRE_AGAIN;
+        else if (errno != EINTR)
+            return lost(link, errno);
+    }
+    return WIRE_DONE;
+}
+
+enum wire_result wire_fill(struct link *link, bool wait)
+{
+    size_t room = link->in.capacity > FILL_SMALL ? FILL_LARGE : FILL_SMALL;
+    char *to = buffer_reserve(&link->in, room);
+    ssize_t n;
+
+    if (to == NULL)
+        return lost(link, ENOMEM);
+    room = link->in.capacity - link->in.tail;
+    n = recv(link->fd, to, room, wait ? 0 : MSG_DONTWAIT);
+    if (n > 0) {
+        link->in.tail += (size_t)n;
+        /* A full read says that more is coming: the next one takes more. */
+        if ((size_t)n == room)
+            (void)buffer_reserve(&link->in, FILL_LARGE);
+        return WIRE_DONE;
+    }
+    if (n == 0)
+        return lost(link, 0);
+    if (errno == EAGAIN)
+        return WIRE_AGAIN;
+    return errno == EINTR ? WIRE_INTERRUPTED : lost(link, errno);
+}
+
+void wire_close(struct link *link)
+{
+    if (link->fd != -1 && is_ours(link))
+        close(link->fd);
+    link->fd = -1;
+}

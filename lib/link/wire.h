@@ -1,0 +1,57 @@
+/* The wire: the socket under a link. All calls return at once, but wire_fill when
+ * it is told to wait. errno is not preserved. */
+#ifndef REDISROUTE_LINK_WIRE_H
+#define REDISROUTE_LINK_WIRE_H
+
+#include "link/link.h"
+
+#include <stdbool.h>
+#include <sys/time.h>
+
+/* Socket options that the application set on its context, for every link. */
+enum { WIRE_OPTIONS_MAX = 12 };
+
+struct wire_option {
+    int level;
+    int name;
+    int value;
+};
+
+struct wire_settings {
+    struct wire_option options[WIRE_OPTIONS_MAX];
+    int option_count;
+    struct timeval receive_timeout; /* zero: none */
+    struct timeval send_timeout;
+};
+
+enum wire_result {
+    WIRE_DONE,
+    WIRE_AGAIN,       /* nothing more can be moved now */
+    WIRE_INTERRUPTED, /* by a signal, while waiting */
+    WIRE_LOST,        /* link->error says why; 0: closed by the server */
+};
+
+/* Begins to connect to link->host, or to link->address when it is set. WIRE_AGAIN: under way. */
+enum wire_result wire_open(struct link *, const struct wire_settings *);
+/* Takes over a connected or connecting socket. */
+void wire_adopt(struct link *, int fd, const struct wire_settings *);
+/* What became of connect(): WIRE_AGAIN while it is under way. */
+enum wire_result wire_connected(struct link *);
+enum wire_result wire_flush(struct link *);
+/* Reads what is there into link->in; with `wait`, at least one byte or until the
+ * receive timeout, which is WIRE_AGAIN. */
+enum wire_result wire_fill(struct link *, bool wait);
+/* Closes the socket, unless the number means something else by now. */
+void wire_close(struct link *);
+/* For a link that was not used for a second or more: false when the program closed
+ * its descriptor behind our back, or the server its end. */
+bool wire_is_usable(const struct link *);
+
+void wire_set_option(struct link *, const struct wire_option *);
+void wire_set_receive_timeout(struct link *, struct timeval);
+
+/* A descriptor number that leaves the low ones to the program: it may use
+ * select(). Close-on-exec. Closes `fd`; returns it where there is no room. */
+int wire_move_high(int fd);
+
+#endif

@@ -1,0 +1,423 @@
+#include "route/cluster.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a server said of one slot while a refresh was under way. */
+struct fix {
+    uint64_t version; /* that it made */
+    uint16_t slot;
+    uint16_t port;
+    char host[256];
+};
+
+struct cluster_state {
+    pthread_mutex_t lock; /* for everything below */
+    struct topology *topology;
+    char *credentials;
+    size_t credentials_length;
+    unsigned refreshes; /* under way */
+    struct fix *fixes;
+    size_t fix_count;
+    size_t fix_capacity;
+};
+
+/* An address that was dialled, or that a snapshot named. */
+struct address {
+    struct address *next;
+    struct cluster *cluster; /* NULL: plain, until plain_until_ms */
+    int64_t plain_until_ms;
+    uint16_t port;
+    char host[];
+};
+
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER; /* for the two lists */
+static struct cluster *clusters;
+static struct address *addresses;
+static void (*_Atomic alarm_function)(void);
+
+static void raise_alarm(void)
+{
+    void (*alarm_now)(void) = atomic_load(&alarm_function);
+
+    if (alarm_now != NULL)
+        alarm_now();
+}
+
+void cluster_set_alarm(void (*alarm_now)(void))
+{
+    atomic_store(&alarm_function, alarm_now);
+}
+
+static struct address *find_address(const char *host, uint16_t port)
+{
+    struct address *a = addresses;
+
+    while (a != NULL && (a->port != port || strcmp(a->host, host) != 0))
+        a = a->next;
+    return a;
+}
+
+static struct address *note_address(const char *host, uint16_t port)
+{
+    struct address *a = find_address(host, port);
+
+    if (a != NULL)
+        return a;
+    a = malloc(sizeof *a + strlen(host) + 1);
+    if (a == NULL)
+        return NULL;
+    *a = (struct address){.next = addresses, .port = port};
+    strcpy(a->host, host);
+    addresses = a;
+    return a;
+}
+
+struct cluster *cluster_create(struct topology *topology)
+{
+    struct cluster *c = calloc(1, sizeof *c);
+
+    if (c != NULL)
+        c->state = calloc(1, sizeof *c->state);
+    if (c == NULL || c->state == NULL) {
+        free(c);
+        return NULL;
+    }
+    pthread_mutex_init(&c->state->lock, NULL);
+    c->state->topology = topology;
+    atomic_store(&c->version, 1);
+    return c;
+}
+
+void cluster_destroy(struct cluster *c)
+{
+    if (c == NULL)
+        return;
+    topology_unref(c->state->topology);
+    pthread_mutex_destroy(&c->state->lock);
+    free(c->state->credentials);
+    free(c->state->fixes);
+    free(c->state);
+    free(c);
+}
+
+struct cluster *cluster_find(const char *host, uint16_t port)
+{
+    struct address *a;
+    struct cluster *c;
+
+    pthread_mutex_lock(&registry_lock);
+    a = find_address(host, port);
+    c = a ? a->cluster : NULL;
+    pthread_mutex_unlock(&registry_lock);
+    return c;
+}
+
+static struct cluster *known_by_a_node(const struct topology *t)
+{
+    for (uint16_t i = 0; i < t->node_count; i++) {
+        const struct address *a = find_address(t->nodes[i].host, t->nodes[i].port);
+
+        if (a != NULL && a->cluster != NULL)
+            return a->cluster;
+    }
+    return NULL;
+}
+
+static void note_nodes(struct cluster *c, const struct topology *t)
+{
+    for (uint16_t i = 0; i < t->node_count; i++) {
+        struct address *a = note_address(t->nodes[i].host, t->nodes[i].port);
+
+        if (a != NULL)
+            a->cluster = c;
+    }
+}
+
+struct cluster *cluster_learn(const char *host, uint16_t port, struct topology *topology)
+{
+    struct address *dialled;
+    struct cluster *c;
+
+    pthread_mutex_lock(&registry_lock);
+    c = known_by_a_node(topology);
+    if (c != NULL) {
+        topology_unref(topology);
+    } else if ((c = cluster_create(topology)) == NULL) {
+        topology_unref(topology);
+    } else {
+        c->next = clusters;
+        clusters = c;
+        note_nodes(c, topology);
+    }
+    dialled = c ? note_address(host, port) : NULL;
+    if (dialled != NULL)
+        dialled->cluster = c;
+    pthread_mutex_unlock(&registry_lock);
+    raise_alarm();
+    return c;
+}
+
+void cluster_learn_plain(const char *host, uint16_t port, int64_t now_ms)
+{
+    struct address *a;
+
+    pthread_mutex_lock(&registry_lock);
+    a = note_address(host, port);
+    if (a != NULL && a->cluster == NULL)
+        a->plain_until_ms = now_ms + CLUSTER_PLAIN_MS;
+    pthread_mutex_unlock(&registry_lock);
+}
+
+bool cluster_is_plain(const char *host, uint16_t port, int64_t now_ms)
+{
+    const struct address *a;
+    bool plain;
+
+    pthread_mutex_lock(&registry_lock);
+    a = find_address(host, port);
+    plain = a != NULL && a->cluster == NULL && now_ms < a->plain_until_ms;
+    pthread_mutex_unlock(&registry_lock);
+    return plain;
+}
+
+struct topology *cluster_topology(struct cluster *c, uint64_t *version)
+{
+    struct topology *t;
+
+    pthread_mutex_lock(&c->state->lock);
+    t = topology_ref(c->state->topology);
+    *version = atomic_load(&c->version);
+    pthread_mutex_unlock(&c->state->lock);
+    return t;
+}
+
+/* Puts `topology` in force if the snapshot is still the one it was made from. */
+static bool replace(struct cluster *c, uint64_t version, struct topology *topology)
+{
+    struct topology *old = topology;
+    bool current;
+
+    pthread_mutex_lock(&c->state->lock);
+    current = atomic_load(&c->version) == version;
+    if (current) {
+        old = c->state->topology;
+        c->state->topology = topology;
+        atomic_store_explicit(&c->version, version + 1, memory_order_release);
+    }
+    pthread_mutex_unlock(&c->state->lock);
+    topology_unref(old);
+    return current;
+}
+
+static void remember_fix(struct cluster *c, uint64_t version, uint16_t slot, struct bytes host,
+                         uint16_t port)
+{
+    struct cluster_state *st = c->state;
+
+    pthread_mutex_lock(&st->lock);
+    if (st->refreshes > 0 && host.length < sizeof st->fixes[0].host) {
+        if (st->fix_count == st->fix_capacity) {
+            size_t capacity = st->fix_capacity ? st->fix_capacity * 2 : 16;
+            struct fix *fixes = realloc(st->fixes, capacity * sizeof *fixes);
+
+            if (fixes != NULL) {
+                st->fixes = fixes;
+                st->fix_capacity = capacity;
+            }
+        }
+        if (st->fix_count < st->fix_capacity) {
+            struct fix *f = &st->fixes[st->fix_count++];
+
+            *f = (struct fix){.version = version, .slot = slot, .port = port};
+            memcpy(f->host, host.data, host.length);
+        }
+    }
+    pthread_mutex_unlock(&st->lock);
+}
+
+static bool owns_already(const struct topology *t, uint16_t slot, struct bytes host, uint16_t port)
+{
+    uint16_t node = topology_find(t, host, port);
+
+    return node != NODE_NONE && t->owner[slot] == node;
+}
+
+void cluster_moved(struct cluster *c, uint16_t slot, struct bytes host, uint16_t port)
+{
+    bool settled = false;
+
+    while (!settled) {
+        uint64_t version;
+        struct topology *now = cluster_topology(c, &version), *next = NULL;
+
+        if (!owns_already(now, slot, host, port))
+            next = topology_moved(now, slot, host, port);
+        topology_unref(now);
+        remember_fix(c, version + 1, slot, host, port);
+        settled = next == NULL || replace(c, version, next);
+    }
+}
+
+void cluster_migrating(struct cluster *c, uint16_t slot, bool migrating)
+{
+    bool settled = false;
+
+    while (!settled) {
+        uint64_t version;
+        struct topology *now = cluster_topology(c, &version), *next = NULL;
+
+        if (topology_is_migrating(now, slot) != migrating)
+            next = topology_with_migrating(now, slot, migrating);
+        topology_unref(now);
+        settled = next == NULL || replace(c, version, next);
+    }
+    if (migrating)
+        cluster_suspect(c);
+}
+
+void cluster_suspect(struct cluster *c)
+{
+    atomic_fetch_add_explicit(&c->evidence, 1, memory_order_relaxed);
+    raise_alarm();
+}
+
+uint64_t cluster_refresh_begin(struct cluster *c)
+{
+    uint64_t version;
+
+    pthread_mutex_lock(&c->state->lock);
+    c->state->refreshes++;
+    version = atomic_load(&c->version);
+    pthread_mutex_unlock(&c->state->lock);
+    return version;
+}
+
+static bool same_owner(const struct topology *a, const struct topology *b, uint16_t slot)
+{
+    const struct node *m, *n;
+
+    if (a->owner[slot] == NODE_NONE || b->owner[slot] == NODE_NONE)
+        return a->owner[slot] == b->owner[slot];
+    m = &a->nodes[a->owner[slot]];
+    n = &b->nodes[b->owner[slot]];
+    return m->port == n->port && strcmp(m->host, n->host) == 0;
+}
+
+/* Replaces *t by what `change` made of it; out of memory keeps *t. */
+static void step(struct topology **t, struct topology *changed)
+{
+    if (changed == NULL)
+        return;
+    topology_unref(*t);
+    *t = changed;
+}
+
+/* A slot that was migrating still is, unless its owner changed. */
+static void keep_migrating(struct topology **fresh, const struct topology *now)
+{
+    for (uint32_t slot = 0; now->migrating_count > 0 && slot < SLOT_COUNT; slot++)
+        if (topology_is_migrating(now, (uint16_t)slot) && same_owner(now, *fresh, (uint16_t)slot))
+            step(fresh, topology_with_migrating(*fresh, (uint16_t)slot, true));
+}
+
+static struct topology *with_fixes(struct cluster *c, uint64_t begun, struct topology *fresh)
+{
+    pthread_mutex_lock(&c->state->lock);
+    for (size_t i = 0; i < c->state->fix_count; i++) {
+        const struct fix *f = &c->state->fixes[i];
+        struct bytes host = {f->host, strlen(f->host)};
+
+        if (f->version > begun && !owns_already(fresh, f->slot, host, f->port))
+            step(&fresh, topology_moved(fresh, f->slot, host, f->port));
+    }
+    pthread_mutex_unlock(&c->state->lock);
+    return fresh;
+}
+
+static void finish_refresh(struct cluster *c)
+{
+    pthread_mutex_lock(&c->state->lock);
+    if (--c->state->refreshes == 0)
+        c->state->fix_count = 0;
+    pthread_mutex_unlock(&c->state->lock);
+}
+
+void cluster_refresh_end(struct cluster *c, uint64_t begun, struct topology *fresh)
+{
+    bool settled = fresh == NULL;
+
+    while (!settled) {
+        uint64_t version;
+        struct topology *now = cluster_topology(c, &version), *next;
+
+        next = with_fixes(c, begun, topology_copy(fresh));
+        if (next != NULL)
+            keep_migrating(&next, now);
+        if (next == NULL || (topology_same(next, now) && next->migrating_count == now->migrating_count)) {
+            topology_unref(next);
+            settled = true;
+        } else {
+            settled = replace(c, version, next);
+        }
+        topology_unref(now);
+    }
+    if (fresh != NULL) {
+        pthread_mutex_lock(&registry_lock);
+        note_nodes(c, fresh);
+        pthread_mutex_unlock(&registry_lock);
+    }
+    topology_unref(fresh);
+    finish_refresh(c);
+}
+
+void cluster_set_credentials(struct cluster *c, struct bytes command)
+{
+    char *copy = malloc(command.length);
+
+    if (copy == NULL)
+        return;
+    memcpy(copy, command.data, command.length);
+    pthread_mutex_lock(&c->state->lock);
+    free(c->state->credentials);
+    c->state->credentials = copy;
+    c->state->credentials_length = command.length;
+    pthread_mutex_unlock(&c->state->lock);
+}
+
+char *cluster_credentials(struct cluster *c, size_t *length)
+{
+    char *copy = NULL;
+
+    pthread_mutex_lock(&c->state->lock);
+    *length = c->state->credentials_length;
+    if (c->state->credentials != NULL && (copy = malloc(*length)) != NULL)
+        memcpy(copy, c->state->credentials, *length);
+    pthread_mutex_unlock(&c->state->lock);
+    return copy;
+}
+
+struct cluster *cluster_first(void)
+{
+    struct cluster *c;
+
+    pthread_mutex_lock(&registry_lock);
+    c = clusters;
+    pthread_mutex_unlock(&registry_lock);
+    return c;
+}
+
+void cluster_lock_all(void)
+{
+    pthread_mutex_lock(&registry_lock);
+    for (struct cluster *c = clusters; c != NULL; c = c->next)
+        pthread_mutex_lock(&c->state->lock);
+}
+
+void cluster_unlock_all(void)
+{
+    for (struct cluster *c = clusters; c != NULL; c = c->next)
+        pthread_mutex_unlock(&c->state->lock);
+    pthread_mutex_unlock(&registry_lock);
+}

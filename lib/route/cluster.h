@@ -1,0 +1,77 @@
+/* A cluster as the whole process knows it: the current snapshot of its topology,
+ * and what sessions found out that the keeper should look into.
+ *
+ * Thread-safe. A session notices a new snapshot by comparing versions, an atomic
+ * load; the lock is held only to swap or count a pointer, never while a snapshot
+ * is built. Clusters live until the process ends: there are as many as the
+ * program dialled. */
+#ifndef REDISROUTE_ROUTE_CLUSTER_H
+#define REDISROUTE_ROUTE_CLUSTER_H
+
+#include "base/bytes.h"
+#include "route/topology.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cluster {
+    _Atomic uint64_t version; /* grows with every snapshot; the first is 1 */
+    _Atomic uint32_t evidence; /* grows with everything that asks for a refresh */
+    struct cluster *next;
+    struct cluster_state *state;
+};
+
+/* The cluster known under a dialled address, or NULL. */
+struct cluster *cluster_find(const char *host, uint16_t port);
+
+/* What the address that was dialled answered. Finds the cluster that one of the
+ * nodes belongs to already, whatever address it was reached by, or makes one.
+ * Takes over the reference to the topology. NULL: out of memory. */
+struct cluster *cluster_learn(const char *host, uint16_t port, struct topology *);
+
+/* The address is not a cluster's. Remembered for CLUSTER_PLAIN_MS. */
+void cluster_learn_plain(const char *host, uint16_t port, int64_t now_ms);
+bool cluster_is_plain(const char *host, uint16_t port, int64_t now_ms);
+enum { CLUSTER_PLAIN_MS = 10000 };
+
+/* The snapshot now in force, with a reference for the caller, and its version. */
+struct topology *cluster_topology(struct cluster *, uint64_t *version);
+
+static inline uint64_t cluster_version(const struct cluster *c)
+{
+    return atomic_load_explicit(&c->version, memory_order_acquire);
+}
+
+/* What a server said of a slot: in force at once, for all sessions. */
+void cluster_moved(struct cluster *, uint16_t slot, struct bytes host, uint16_t port);
+void cluster_migrating(struct cluster *, uint16_t slot, bool migrating);
+
+/* Something is wrong (a lost link, CLUSTERDOWN, a MOVED): the keeper should look. */
+void cluster_suspect(struct cluster *);
+
+/* Called after each cluster_suspect and cluster_learn, from any thread. */
+void cluster_set_alarm(void (*alarm)(void));
+
+/* A refresh, from its beginning to its end: what servers said of single slots in
+ * between is newer than its answer, and is kept. Takes over the reference. */
+uint64_t cluster_refresh_begin(struct cluster *);
+void cluster_refresh_end(struct cluster *, uint64_t begun, struct topology *);
+
+/* The AUTH that a session of this cluster proved good, as a RESP command; the
+ * keeper asks with it. Copied. cluster_credentials() gives a malloc'ed copy, or NULL. */
+void cluster_set_credentials(struct cluster *, struct bytes command);
+char *cluster_credentials(struct cluster *, size_t *length);
+
+/* All clusters, newest first: follow `next`. */
+struct cluster *cluster_first(void);
+
+/* Held by the thread that forks, so that the child finds no lock taken. */
+void cluster_lock_all(void);
+void cluster_unlock_all(void);
+
+/* A cluster of its own, unknown to cluster_find: for tests and simulators. */
+struct cluster *cluster_create(struct topology *);
+void cluster_destroy(struct cluster *);
+
+#endif

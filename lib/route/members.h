@@ -1,0 +1,24 @@
+/* What a node says of the others: the text of CLUSTER NODES. Pure. */
+#ifndef REDISROUTE_ROUTE_MEMBERS_H
+#define REDISROUTE_ROUTE_MEMBERS_H
+
+#include "base/bytes.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct member {
+    struct bytes host; /* as announced; may be empty for `myself` */
+    uint16_t port;
+    bool myself;
+    bool failed;        /* the majority says so: "fail", not the suspicion "fail?" */
+    struct bytes slots; /* the rest of the line: ranges and [slot->-node] entries */
+};
+
+/* Takes the next line off `text`. False: no more. Lines that are not members are passed over. */
+bool members_next(struct bytes *text, struct member *);
+
+/* Takes the next slot that the member is migrating away off member->slots. False: no more. */
+bool members_next_migrating(struct member *, uint16_t *slot);
+
+#endif

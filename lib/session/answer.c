@@ -1,0 +1,275 @@
+/* A reply that arrived: whose it is, whether it redirects, and what becomes of it. */
+#include "session/request.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "route/redirect.h"
+
+/* Every client bounds this; two nodes that disagree during a failover settle well before. */
+enum { REDIRECTS_MAX = 16, REDIRECTS_WITHOUT_PAUSE = 5 };
+
+static struct fanout_part *fanout_part_of(struct fanout *f, struct part *part)
+{
+    for (uint32_t i = 0; i < f->count; i++)
+        if (&f->parts[i].part == part)
+            return &f->parts[i];
+    return NULL;
+}
+
+static void merge(struct session *s, struct request *r)
+{
+    struct fanout *f = r->fanout;
+    struct merge_part *parts = calloc(f->count, sizeof *parts);
+    struct buffer out;
+    bool ok = parts != NULL;
+
+    buffer_init(&out);
+    for (uint32_t i = 0; ok && i < f->count; i++) {
+        parts[i].reply = (struct bytes){f->parts[i].reply, f->parts[i].reply_length};
+        parts[i].server = f->parts[i].server;
+        if (f->split.count > 0) {
+            parts[i].count = f->split.groups[i].count;
+            parts[i].positions = f->split.groups[i].positions;
+        }
+    }
+    ok = ok && merge_replies(f->merge, parts, f->count, &out);
+    free(parts);
+    if (ok)
+        order_complete_with(s, r, out.data, buffer_length(&out));
+    else
+        session_end(s, ENOMEM);
+}
+
+static void complete_fanout_part(struct session *s, struct part *part, const struct link *link,
+                                 const char *reply, size_t length)
+{
+    struct request *r = part->request;
+    struct fanout_part *p = fanout_part_of(r->fanout, part);
+
+    p->reply = malloc(length);
+    if (p->reply == NULL) {
+        session_end(s, ENOMEM);
+        return;
+    }
+    memcpy(p->reply, reply, length);
+    p->reply_length = length;
+    p->server = link != NULL ? link->name : "no node";
+    if (--r->fanout->pending == 0)
+        merge(s, r);
+}
+
+/* What the session itself learns from a reply that is on its way to the application. */
+static void take_note(struct session *s, const struct part *part, const char *reply)
+{
+    if (part->request->kind == REQUEST_STATE && reply[0] != '-')
+        greet_remember(s, part->request, part->bytes, part->length);
+}
+
+void answer_complete(struct session *s, struct part *part, struct link *link, const char *reply,
+                     size_t length, uint64_t position)
+{
+    struct request *r = part->request;
+
+    part->state = PART_ANSWERED;
+    if (part->troubled)
+        trouble_answered(s, part);
+    if (r->fanout != NULL)
+        complete_fanout_part(s, part, link, reply, length);
+    else if (link == NULL || part->out_of_order)
+        order_complete(s, r, reply, length);
+    else
+        order_complete_in_place(s, r, link, position, length);
+    if (r->kind != REQUEST_ORDINARY && s->state != SESSION_ENDED)
+        take_note(s, part, reply);
+}
+
+void answer_fail(struct session *s, struct part *part, const char *format, ...)
+{
+    char text[512] = "-";
+    va_list arguments;
+    int length;
+
+    va_start(arguments, format);
+    length = vsnprintf(text + 1, sizeof text - 3, format, arguments);
+    va_end(arguments);
+    if (length > (int)sizeof text - 4)
+        length = (int)sizeof text - 4;
+    memcpy(text + 1 + length, "\r\n", 2);
+    answer_complete(s, part, NULL, text, (size_t)length + 3, 0);
+}
+
+/* What a redirect handler is given. */
+struct redirected {
+    struct link *link;
+    struct part *part;
+    struct redirect what;
+    const char *reply;
+    size_t length;
+};
+
+/* Back into the queue of its slot. A part without a slot just goes to another node. */
+static void again(struct session *s, struct part *part, bool pause)
+{
+    struct trouble *t;
+
+    trouble_left(s, part);
+    if (part->slot == SLOT_NONE && !pause) {
+        part->out_of_order = true;
+        dispatch_part(s, part, part->bytes, part->length);
+        return;
+    }
+    if (part->slot == SLOT_NONE)
+        part->slot = dispatch_any_slot(s);
+    t = trouble_open(s, part->slot);
+    if (t == NULL) {
+        session_end(s, ENOMEM);
+        return;
+    }
+    if (pause)
+        trouble_delay(s, t);
+    trouble_hold(s, t, part);
+    trouble_release(s, t);
+}
+
+static bool on_moved(struct session *s, struct redirected *r)
+{
+    struct bytes host = r->what.host;
+    bool same;
+
+    if (host.length == 0)
+        host = (struct bytes){r->link->host, strlen(r->link->host)};
+    same = link_is(r->link, host.data, host.length, r->what.port);
+    r->part->target = NULL;
+    r->part->slot = r->what.slot;
+    cluster_suspect(s->cluster);
+    if (same) {
+        /* The node behind this address is another than the one that the cluster means. */
+        r->link->must_close = r->link->sent.head == NULL;
+        session_touch(s, r->link);
+    } else {
+        cluster_moved(s->cluster, r->what.slot, host, r->what.port);
+        session_adopt(s);
+    }
+    again(s, r->part, same || r->part->redirects > REDIRECTS_WITHOUT_PAUSE);
+    return true;
+}
+
+static bool on_ask(struct session *s, struct redirected *r)
+{
+    struct bytes host = r->what.host;
+
+    if (host.length == 0)
+        host = (struct bytes){r->link->host, strlen(r->link->host)};
+    r->part->slot = r->what.slot;
+    r->part->target = dispatch_link_to(s, host.data, host.length, r->what.port);
+    r->part->asking = true;
+    cluster_migrating(s->cluster, r->what.slot, true);
+    session_adopt(s);
+    if (r->part->target == NULL)
+        session_end(s, ENOMEM);
+    else
+        again(s, r->part, r->part->redirects > REDIRECTS_WITHOUT_PAUSE);
+    return true;
+}
+
+/* Waits with a growing pause, as long as a failover may take; then the server's
+ * own error is the answer. */
+static bool on_wait(struct session *s, struct redirected *r)
+{
+    int64_t now = session_now(s);
+
+    if (r->part->wait_since == 0)
+        r->part->wait_since = now;
+    if (now - r->part->wait_since >= s->settings.failover_timeout_ms)
+        return false;
+    cluster_suspect(s->cluster);
+    r->part->target = NULL;
+    r->part->asking = false;
+    r->part->redirects = 0;
+    again(s, r->part, true);
+    return true;
+}
+
+static bool on_tryagain(struct session *s, struct redirected *r)
+{
+    if (r->part->slot != SLOT_NONE) {
+        cluster_migrating(s->cluster, r->part->slot, true);
+        session_adopt(s);
+    }
+    return on_wait(s, r);
+}
+
+/* No node owns the slot. When the snapshot knows that already it is the truth and
+ * the answer; when not, the snapshot is old: a node is asked again after a refresh. */
+static bool on_unbound(struct session *s, struct redirected *r)
+{
+    cluster_suspect(s->cluster);
+    if (r->part->slot == SLOT_NONE || s->topology->owner[r->part->slot] == NODE_NONE)
+        return false;
+    return on_wait(s, r);
+}
+
+typedef bool redirect_handler(struct session *, struct redirected *);
+
+/* False: the reply is the answer after all. */
+static redirect_handler *const handler_of[] = {
+    [REDIRECT_NONE] = NULL,         [REDIRECT_MOVED] = on_moved,
+    [REDIRECT_ASK] = on_ask,        [REDIRECT_TRYAGAIN] = on_tryagain,
+    [REDIRECT_CLUSTERDOWN] = on_wait, [REDIRECT_UNBOUND] = on_unbound,
+    [REDIRECT_LOADING] = on_wait,   [REDIRECT_MASTERDOWN] = on_wait,
+    [REDIRECT_READONLY] = on_wait,
+};
+
+/* The part has its own bytes and is off the link. True: it is on its way again. */
+static bool redirected(struct session *s, struct redirected *r)
+{
+    if (handler_of[r->what.action] == NULL || s->topology == NULL)
+        return false;
+    if (r->part->impatient)
+        return false;
+    if (++r->part->redirects > REDIRECTS_MAX) {
+        answer_fail(s, r->part, "CLUSTERDOWN redisroute: more than %d redirections, the last: %.*s",
+                    REDIRECTS_MAX, (int)(r->length - 3), r->reply + 1);
+        return true;
+    }
+    return handler_of[r->what.action](s, r);
+}
+
+static void on_error(struct session *s, struct link *link, const char *reply, size_t length,
+                     uint64_t position)
+{
+    struct redirected r = {.link = link, .part = link->sent.head, .reply = reply, .length = length};
+
+    redirect_parse(reply + 1, length - 3, &r.what);
+    if (!link_detach(link, r.part)) {
+        session_end(s, ENOMEM);
+        return;
+    }
+    link_answered(link);
+    if (!redirected(s, &r))
+        answer_complete(s, r.part, link, reply, length, position);
+}
+
+void answer_reply(struct session *s, struct link *link, const char *reply, size_t length,
+                  uint64_t position)
+{
+    struct part *part = link->sent.head;
+
+    if (part->skip > 0) {
+        part->skip--;
+        return;
+    }
+    if (reply[0] == '-') {
+        on_error(s, link, reply, length, position);
+        return;
+    }
+    if (part->request->kind != REQUEST_ORDINARY && !link_detach(link, part)) {
+        session_end(s, ENOMEM);
+        return;
+    }
+    link_answered(link);
+    answer_complete(s, part, link, reply, length, position);
+}

@@ -1,0 +1,146 @@
+/* What the dialled address is. Asked at the first command, on a connection of our
+ * own: some proxies hang up on a command that they do not know. */
+#include "session/request.h"
+
+#include <errno.h>
+
+static const char question[] = "*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n";
+
+static void become_plain(struct session *s)
+{
+    s->state = SESSION_PLAIN;
+    s->stalled = false;
+    if (buffer_length(&s->in) > 0 &&
+        !link_send_raw(s->home, buffer_bytes(&s->in), buffer_length(&s->in))) {
+        session_end(s, ENOMEM);
+        return;
+    }
+    buffer_deinit(&s->in);
+    session_touch(s, s->home);
+}
+
+static void become_routing(struct session *s, struct cluster *cluster)
+{
+    s->cluster = cluster;
+    s->state = SESSION_ROUTING;
+    s->stalled = false;
+    session_adopt(s);
+    for (const struct greeting *g = s->greetings; g != NULL; g = g->next)
+        cluster_set_credentials(cluster, (struct bytes){g->bytes, g->length});
+}
+
+static void close_probe(struct session *s)
+{
+    s->probe->must_close = true;
+    session_touch(s, s->probe);
+    s->probe = NULL;
+}
+
+static void open_probe(struct session *s)
+{
+    struct link *link = link_create(s->settings.host, s->settings.port);
+
+    if (link == NULL) {
+        session_end(s, ENOMEM);
+        return;
+    }
+    link->probe = true;
+    link->node = NODE_NONE;
+    link->state = LINK_WANTED;
+    link->address = s->home->address;
+    link->address_length = s->home->address_length;
+    link->next = s->links;
+    s->links = link;
+    s->probe = link;
+    session_touch(s, link);
+}
+
+void discover_begin(struct session *s)
+{
+    struct cluster *known = cluster_find(s->settings.host, s->settings.port);
+
+    s->state = SESSION_DISCOVERING;
+    s->stalled = true;
+    if (known != NULL)
+        become_routing(s, known);
+    else if (cluster_is_plain(s->settings.host, s->settings.port, session_now(s)))
+        become_plain(s);
+    else
+        open_probe(s);
+}
+
+/* The probe is connected. */
+void discover_ask(struct session *s, struct link *link)
+{
+    if (!greet_link(s, link) || !link_send_raw(link, question, sizeof question - 1))
+        session_end(s, ENOMEM);
+}
+
+static void learn(struct session *s, const char *reply, size_t length)
+{
+    char why[128];
+    struct topology *topology = topology_parse(reply, length, s->settings.host, s->settings.port,
+                                               why, sizeof why);
+    struct cluster *cluster;
+
+    if (topology == NULL) {
+        become_plain(s);
+        return;
+    }
+    cluster = cluster_learn(s->settings.host, s->settings.port, topology);
+    if (cluster == NULL)
+        session_end(s, ENOMEM);
+    else
+        become_routing(s, cluster);
+}
+
+static bool starts(const char *reply, size_t length, const char *with)
+{
+    return length >= strlen(with) && memcmp(reply, with, strlen(with)) == 0;
+}
+
+void discover_reply(struct session *s, const char *reply, size_t length)
+{
+    close_probe(s);
+    if (reply[0] == '*') {
+        learn(s, reply, length);
+    } else if (starts(reply, length, "-NOAUTH")) {
+        s->state = SESSION_LOCKED;
+        s->stalled = false;
+    } else {
+        /* Too many clients says nothing about what the server is. */
+        if (!starts(reply, length, "-ERR max number"))
+            cluster_learn_plain(s->settings.host, s->settings.port, session_now(s));
+        become_plain(s);
+    }
+    plan_input(s);
+}
+
+/* Refused, or hung up on. Asked once more, since a node may just be restarting. */
+void discover_lost(struct session *s)
+{
+    bool again = s->probe->failures == 0;
+    struct link *probe = s->probe;
+
+    if (again) {
+        link_cut(probe);
+        probe->failures = 1;
+        probe->state = LINK_WANTED;
+        session_touch(s, probe);
+        return;
+    }
+    probe->state = LINK_IDLE;
+    s->probe = NULL;
+    cluster_learn_plain(s->settings.host, s->settings.port, session_now(s));
+    become_plain(s);
+}
+
+size_t discover_take_plain(struct session *s, char *to, size_t size)
+{
+    struct link *home = s->home;
+    size_t n = buffer_length(&home->in) < size ? buffer_length(&home->in) : size;
+
+    memcpy(to, buffer_bytes(&home->in), n);
+    link_release(home, home->in_base + n);
+    return n;
+}

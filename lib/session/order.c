@@ -1,0 +1,216 @@
+/* The order of issue: requests are appended at the tail and delivered from the head. */
+#include "session/request.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { SLAB_REQUESTS = 16 };
+
+struct slab {
+    struct slab *next;
+    struct request requests[SLAB_REQUESTS];
+};
+
+static bool add_slab(struct session *s)
+{
+    struct slab *slab = malloc(sizeof *slab);
+
+    if (slab == NULL)
+        return false;
+    slab->next = s->slabs;
+    s->slabs = slab;
+    for (int i = 0; i < SLAB_REQUESTS; i++) {
+        slab->requests[i].next = s->spare;
+        s->spare = &slab->requests[i];
+    }
+    return true;
+}
+
+struct request *order_issue(struct session *s, const struct command *command)
+{
+    struct request *r = s->spare;
+
+    if (r == NULL) {
+        if (!add_slab(s)) {
+            session_end(s, ENOMEM);
+            return NULL;
+        }
+        r = s->spare;
+    }
+    s->spare = r->next;
+    *r = (struct request){.command = command,
+                          .part = {.request = r, .sequence = s->sequence++, .slot = SLOT_NONE}};
+    if (s->order_head == NULL)
+        s->order_head = r;
+    else
+        s->order_tail->next = r;
+    s->order_tail = r;
+    s->unanswered++;
+    return r;
+}
+
+static void answered(struct session *s, struct request *r)
+{
+    r->done = true;
+    s->unanswered--;
+    if (r == s->barrier)
+        s->barrier = NULL;
+}
+
+void order_complete_with(struct session *s, struct request *r, char *reply, size_t length)
+{
+    r->reply = reply;
+    r->reply_length = length;
+    answered(s, r);
+}
+
+void order_complete(struct session *s, struct request *r, const char *reply, size_t length)
+{
+    char *copy = malloc(length + 1);
+
+    if (copy == NULL) {
+        session_end(s, ENOMEM);
+        return;
+    }
+    memcpy(copy, reply, length);
+    order_complete_with(s, r, copy, length);
+}
+
+void order_complete_in_place(struct session *s, struct request *r, struct link *link,
+                             uint64_t position, size_t length)
+{
+    r->in_link = link;
+    r->in_position = position;
+    r->reply_length = length;
+    link->in_place++;
+    answered(s, r);
+}
+
+void order_complete_error(struct session *s, struct request *r, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    int length;
+
+    va_start(arguments, format);
+    length = vsnprintf(text, sizeof text - 2, format, arguments);
+    va_end(arguments);
+    if (length > (int)sizeof text - 3)
+        length = (int)sizeof text - 3;
+    memcpy(text + length, "\r\n", 2);
+    order_complete(s, r, text, (size_t)length + 2);
+}
+
+static void free_fanout(struct fanout *f)
+{
+    if (f == NULL)
+        return;
+    for (uint32_t i = 0; i < f->count; i++) {
+        free(f->parts[i].reply);
+        free(f->parts[i].part.bytes);
+    }
+    split_deinit(&f->split);
+    free(f);
+}
+
+static void release(struct session *s, struct request *r)
+{
+    free(r->reply);
+    free(r->part.bytes);
+    free_fanout(r->fanout);
+    r->next = s->spare;
+    s->spare = r;
+}
+
+/* With nothing issued all requests are spare: all slabs but one go. */
+static void drained(struct session *s)
+{
+    struct slab *slab = s->slabs->next;
+
+    if (slab == NULL)
+        return;
+    s->slabs->next = NULL;
+    while (slab != NULL) {
+        struct slab *next = slab->next;
+
+        free(slab);
+        slab = next;
+    }
+    s->spare = NULL;
+    for (int i = 0; i < SLAB_REQUESTS; i++) {
+        s->slabs->requests[i].next = s->spare;
+        s->spare = &s->slabs->requests[i];
+    }
+}
+
+static const char *reply_bytes(const struct request *r)
+{
+    return r->in_link != NULL ? link_reply(r->in_link, r->in_position) : r->reply;
+}
+
+static void deliver_head(struct session *s)
+{
+    struct request *r = s->order_head;
+
+    if (r->in_link != NULL) {
+        r->in_link->in_place--;
+        link_release(r->in_link, r->in_link->in_place ? r->in_position + r->reply_length
+                                                      : r->in_link->in_scanned);
+    }
+    s->order_head = r->next;
+    s->delivered = 0;
+    release(s, r);
+    if (s->order_head == NULL)
+        drained(s);
+}
+
+/* Replies to what was said before the pipe was one (AUTH) come first. */
+static bool is_pipe(const struct session *s)
+{
+    return (s->state == SESSION_PLAIN || s->ended_plain) && s->order_head == NULL;
+}
+
+size_t session_take(struct session *s, char *to, size_t size)
+{
+    size_t taken = 0;
+
+    if (is_pipe(s))
+        return discover_take_plain(s, to, size);
+    while (taken < size && s->order_head != NULL && s->order_head->done) {
+        struct request *r = s->order_head;
+        size_t left = r->reply_length - s->delivered, n = size - taken < left ? size - taken : left;
+
+        memcpy(to + taken, reply_bytes(r) + s->delivered, n);
+        taken += n;
+        s->delivered += n;
+        if (n < left)
+            break;
+        deliver_head(s);
+    }
+    return taken;
+}
+
+bool session_deliverable(const struct session *s)
+{
+    if (is_pipe(s))
+        return buffer_length(&s->home->in) > 0;
+    return s->order_head != NULL && s->order_head->done;
+}
+
+void order_destroy(struct session *s)
+{
+    while (s->order_head != NULL) {
+        struct request *r = s->order_head;
+
+        s->order_head = r->next;
+        release(s, r);
+    }
+    while (s->slabs != NULL) {
+        struct slab *next = s->slabs->next;
+
+        free(s->slabs);
+        s->slabs = next;
+    }
+}

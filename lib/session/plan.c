@@ -1,0 +1,371 @@
+/* What a command becomes: one part, one a slot or shard, or an answer from here.
+ * The class of the command decides, by the table at the end. */
+#include "session/request.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* A command that is being planned: its row, its words (s->argv) and its bytes. */
+struct line {
+    const struct command *command;
+    const char *bytes;
+    size_t length;
+};
+
+static void send_whole(struct session *s, const struct line *line, uint16_t slot)
+{
+    struct request *r = order_issue(s, line->command);
+
+    if (r == NULL)
+        return;
+    r->part.slot = slot;
+    r->part.repeatable = line->command != NULL && command_repeatable(line->command);
+    dispatch_part(s, &r->part, line->bytes, line->length);
+}
+
+static void plan_any(struct session *s, const struct line *line)
+{
+    send_whole(s, line, SLOT_NONE);
+}
+
+/* Keys in several slots go to the first key's node, whose CROSSSLOT is the answer. */
+static void plan_keyed(struct session *s, const struct line *line)
+{
+    struct key_range ranges[COMMAND_RANGES_MAX];
+    const struct bytes *key;
+
+    if (command_keys(line->command, s->argv.words, s->argv.count, ranges) == 0) {
+        plan_any(s, line);
+        return;
+    }
+    key = &s->argv.words[ranges[0].first];
+    send_whole(s, line, slot_of_key(key->data, key->length));
+}
+
+static const enum merge_kind merge_of[] = {
+    [RESPONSE_DEFAULT_KEYLESS] = MERGE_CONCATENATE,
+    [RESPONSE_DEFAULT_KEYED] = MERGE_POSITIONS,
+    [RESPONSE_ONE_SUCCEEDED] = MERGE_ONE_SUCCEEDED,
+    [RESPONSE_ALL_SUCCEEDED] = MERGE_ALL_SUCCEEDED,
+    [RESPONSE_AND] = MERGE_AND,
+    [RESPONSE_OR] = MERGE_OR,
+    [RESPONSE_MIN] = MERGE_MIN,
+    [RESPONSE_MAX] = MERGE_MAX,
+    [RESPONSE_SUM] = MERGE_SUM,
+    [RESPONSE_SPECIAL] = MERGE_CONCATENATE,
+};
+
+/* Room for the parts of one request, none of which is sent yet. */
+static struct request *issue_fanout(struct session *s, const struct line *line, size_t count)
+{
+    struct fanout *f = calloc(1, sizeof *f + count * sizeof f->parts[0]);
+    struct request *r = f ? order_issue(s, line->command) : NULL;
+
+    if (r == NULL) {
+        free(f);
+        session_end(s, ENOMEM);
+        return NULL;
+    }
+    r->fanout = f;
+    f->count = f->pending = (uint32_t)count;
+    f->merge = merge_of[line->command->response];
+    for (size_t i = 0; i < count; i++) {
+        f->parts[i].part = r->part;
+        f->parts[i].part.repeatable = command_repeatable(line->command);
+    }
+    return r;
+}
+
+static void send_groups(struct session *s, struct request *r, const struct key_range *keys)
+{
+    struct fanout *f = r->fanout;
+    struct buffer command;
+
+    buffer_init(&command);
+    for (uint32_t i = 0; i < f->count && s->state != SESSION_ENDED; i++) {
+        command.head = command.tail = 0;
+        if (!split_command(&f->split, i, s->argv.words, keys->first, keys->step, &command)) {
+            session_end(s, ENOMEM);
+            break;
+        }
+        f->parts[i].part.slot = f->split.groups[i].slot;
+        dispatch_part(s, &f->parts[i].part, buffer_bytes(&command), buffer_length(&command));
+    }
+    buffer_deinit(&command);
+}
+
+static void plan_split(struct session *s, const struct line *line)
+{
+    struct key_range keys[COMMAND_RANGES_MAX];
+    struct split split;
+    struct request *r;
+
+    if (command_keys(line->command, s->argv.words, s->argv.count, keys) != 1 ||
+        (s->argv.count - keys[0].first) % keys[0].step != 0) {
+        plan_any(s, line); /* the server says what is wrong with it */
+        return;
+    }
+    if (!split_by_slot(&split, s->argv.words, keys[0].first, keys[0].last, keys[0].step)) {
+        session_end(s, ENOMEM);
+        return;
+    }
+    if (split.count == 1) {
+        send_whole(s, line, split.groups[0].slot);
+        split_deinit(&split);
+        return;
+    }
+    r = issue_fanout(s, line, split.count);
+    if (r == NULL) {
+        split_deinit(&split);
+        return;
+    }
+    r->fanout->split = split;
+    send_groups(s, r, &keys[0]);
+}
+
+/* A shard is named by a slot of its master, so that its part follows a failover; a
+ * node by its link, and a dead one is reported at once. */
+static void aim(struct session *s, struct part *part, uint16_t node, bool shards)
+{
+    if (shards) {
+        part->slot = s->topology->nodes[node].first_slot;
+        return;
+    }
+    part->target = dispatch_link_of_node(s, node);
+    part->impatient = true;
+}
+
+static bool takes_part(const struct session *s, uint16_t node, bool shards)
+{
+    return !shards || s->topology->nodes[node].first_slot != SLOT_NONE;
+}
+
+/* A part for each shard, or for each node. */
+static void plan_nodes(struct session *s, const struct line *line, bool shards)
+{
+    uint16_t nodes = s->topology->node_count;
+    struct request *r;
+    uint32_t count = 0;
+
+    for (uint16_t node = 0; node < nodes; node++)
+        count += takes_part(s, node, shards);
+    if (count == 0) {
+        plan_any(s, line);
+        return;
+    }
+    r = issue_fanout(s, line, count);
+    if (r == NULL)
+        return;
+    count = 0;
+    for (uint16_t node = 0; node < nodes; node++)
+        if (takes_part(s, node, shards))
+            aim(s, &r->fanout->parts[count++].part, node, shards);
+    for (uint32_t i = 0; i < count && s->state != SESSION_ENDED; i++)
+        dispatch_part(s, &r->fanout->parts[i].part, line->bytes, line->length);
+}
+
+static void plan_all_shards(struct session *s, const struct line *line)
+{
+    plan_nodes(s, line, true);
+}
+
+static void plan_all_nodes(struct session *s, const struct line *line)
+{
+    plan_nodes(s, line, false);
+}
+
+/* The dialled node's shard answers for the cluster, as long as it has a slot. */
+static void plan_master(struct session *s, const struct line *line)
+{
+    uint16_t slot = SLOT_NONE;
+
+    if (s->home->node != NODE_NONE)
+        slot = s->topology->nodes[s->home->node].first_slot;
+    if (slot == SLOT_NONE && s->topology->owned > 0)
+        slot = dispatch_any_slot(s);
+    send_whole(s, line, slot);
+}
+
+static void plan_connection(struct session *s, const struct line *line)
+{
+    struct request *r = order_issue(s, line->command);
+
+    if (r == NULL)
+        return;
+    r->part.target = s->home;
+    r->part.repeatable = command_repeatable(line->command);
+    dispatch_part(s, &r->part, line->bytes, line->length);
+}
+
+static void plan_state(struct session *s, const struct line *line)
+{
+    struct request *r = order_issue(s, line->command);
+
+    if (r == NULL)
+        return;
+    r->kind = REQUEST_STATE;
+    s->barrier = r;
+    r->part.repeatable = true;
+    dispatch_part(s, &r->part, line->bytes, line->length);
+}
+
+static void answer_here(struct session *s, const struct line *line, const char *reply)
+{
+    struct request *r = order_issue(s, line->command);
+
+    if (r != NULL)
+        order_complete(s, r, reply, strlen(reply));
+}
+
+static void plan_read_mode(struct session *s, const struct line *line)
+{
+    answer_here(s, line, "+OK\r\n");
+}
+
+static void plan_quit(struct session *s, const struct line *line)
+{
+    answer_here(s, line, "+OK\r\n");
+    s->ending = true;
+}
+
+static void plan_unsupported(struct session *s, const struct line *line)
+{
+    struct request *r = order_issue(s, line->command);
+
+    if (r != NULL)
+        order_complete_error(s, r, "-UNSUPPORTED redisroute: '%s' cannot be used on a cluster yet",
+                             line->command->name);
+}
+
+typedef void planner(struct session *, const struct line *);
+
+static planner *const planner_of[] = {
+    [COMMAND_KEYED] = plan_keyed,           [COMMAND_SPLIT] = plan_split,
+    [COMMAND_ALL_SHARDS] = plan_all_shards, [COMMAND_ALL_NODES] = plan_all_nodes,
+    [COMMAND_ANY_NODE] = plan_any,          [COMMAND_MASTER] = plan_master,
+    [COMMAND_STATE] = plan_state,           [COMMAND_READ_MODE] = plan_read_mode,
+    [COMMAND_CONNECTION] = plan_connection, [COMMAND_QUIT] = plan_quit,
+    [COMMAND_UNSUPPORTED] = plan_unsupported,
+};
+
+/* A barrier is sent when all before it is answered, and nothing is planned before
+ * it is answered itself: commands that block, that change the connection, and
+ * those whose keys nobody knows. */
+static bool is_barrier(const struct session *s, const struct command *c)
+{
+    return c == NULL || c->klass == COMMAND_STATE || c->klass == COMMAND_QUIT ||
+           ((c->flags & COMMAND_BLOCKING) != 0 && command_blocks(c, s->argv.words, s->argv.count));
+}
+
+/* Before the server lets us in, it hears everything as the application says it. */
+static void plan_locked(struct session *s, const struct line *line)
+{
+    if (line->command != NULL && line->command->klass == COMMAND_STATE)
+        plan_state(s, line);
+    else
+        plan_any(s, line);
+}
+
+static void plan_line(struct session *s, const struct line *line, bool barrier)
+{
+    if (s->state == SESSION_LOCKED)
+        plan_locked(s, line);
+    else if (line->command != NULL)
+        planner_of[line->command->klass](s, line);
+    else
+        plan_any(s, line);
+    if (barrier && s->unanswered > 0)
+        s->barrier = s->order_tail;
+}
+
+/* An inline command goes on as an array. */
+static void plan_inline(struct session *s, struct line *line, bool barrier)
+{
+    struct buffer array;
+
+    buffer_init(&array);
+    if (argv_format(&s->argv, &array)) {
+        line->bytes = buffer_bytes(&array);
+        line->length = buffer_length(&array);
+        plan_line(s, line, barrier);
+    } else {
+        session_end(s, ENOMEM);
+    }
+    buffer_deinit(&array);
+}
+
+/* False: it has to wait for what was issued before it. */
+static bool plan_command(struct session *s, const char *bytes, size_t length)
+{
+    struct line line = {command_lookup(s->argv.words, s->argv.count), bytes, length};
+    const struct command *c = line.command;
+    bool barrier;
+
+    if (c != NULL && c->only_key != 0 && c->only_key < s->argv.count && c->klass == COMMAND_KEYED &&
+        (c->flags & COMMAND_BLOCKING) == 0 && bytes[0] == '*' && s->state == SESSION_ROUTING) {
+        const struct bytes *key = &s->argv.words[c->only_key];
+
+        send_whole(s, &line, slot_of_key(key->data, key->length));
+        return true;
+    }
+    barrier = is_barrier(s, c);
+    if (barrier && s->unanswered > 0)
+        return false;
+    if (bytes[0] == '*')
+        plan_line(s, &line, barrier);
+    else
+        plan_inline(s, &line, barrier);
+    return true;
+}
+
+static void protocol_error(struct session *s, const char *why)
+{
+    struct request *r = order_issue(s, NULL);
+
+    if (r != NULL)
+        order_complete_error(s, r, "-ERR %s", why);
+    s->ending = true;
+}
+
+static bool may_plan(const struct session *s)
+{
+    return !s->stalled && !s->ending && s->barrier == NULL &&
+           (s->state == SESSION_ROUTING || s->state == SESSION_LOCKED);
+}
+
+size_t plan_bytes(struct session *s, const char *bytes, size_t length)
+{
+    size_t done = 0, used = 0;
+    const char *why = NULL;
+
+    s->in_needed = 0;
+    while (done < length && may_plan(s))
+        switch (parse_command(&s->argv, bytes + done, length - done, &used, &why)) {
+        case PARSE_WHOLE:
+            if (!plan_command(s, bytes + done, used))
+                return done;
+            done += used;
+            break;
+        case PARSE_EMPTY:
+            done += used;
+            break;
+        case PARSE_PARTIAL:
+            s->in_needed = used;
+            return done;
+        case PARSE_BROKEN:
+            protocol_error(s, why);
+            return length;
+        case PARSE_NO_MEMORY:
+            session_end(s, ENOMEM);
+            return length;
+        }
+    return done;
+}
+
+void plan_input(struct session *s)
+{
+    if (buffer_length(&s->in) == 0 || buffer_length(&s->in) < s->in_needed || !may_plan(s))
+        return;
+    buffer_consume(&s->in, plan_bytes(s, buffer_bytes(&s->in), buffer_length(&s->in)));
+    buffer_relax(&s->in, 0);
+}

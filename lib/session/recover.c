@@ -1,0 +1,301 @@
+/* What becomes of parts when the ground moves: a connection is lost, or a newer
+ * snapshot gives slots to other nodes. */
+#include "session/request.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { BACKOFF_FIRST_MS = 25, BACKOFF_MOST_MS = 1000 };
+
+static const char *reason(int why)
+{
+    return why == 0 ? "the server closed the connection" : strerror(why);
+}
+
+void recover_requeue(struct session *s, struct part *part)
+{
+    struct trouble *t;
+
+    trouble_left(s, part);
+    part->target = NULL;
+    part->asking = false;
+    part->skip = 0;
+    part->out_of_order = true;
+    if (part->slot == SLOT_NONE || s->topology == NULL) {
+        dispatch_part(s, part, part->bytes, part->length);
+        return;
+    }
+    t = trouble_open(s, part->slot);
+    if (t == NULL) {
+        session_end(s, ENOMEM);
+        return;
+    }
+    trouble_hold(s, t, part);
+    trouble_release(s, t);
+}
+
+static struct part *reversed(struct part *chain)
+{
+    struct part *result = NULL;
+
+    while (chain != NULL) {
+        struct part *next = chain->next;
+
+        chain->next = result;
+        result = chain;
+        chain = next;
+    }
+    return result;
+}
+
+/* The server may have executed it: not a byte of it is known to have stayed here. */
+static bool may_have_run(const struct link *link, const struct part *part)
+{
+    return part->at < link->out_flushed;
+}
+
+/* A read is repeated, unless a write to its slot that was sent behind it may have
+ * run: the repetition would answer with the later value. Marks what is lost by
+ * giving it no bytes; the chain is in order of sending, and stays so. */
+static struct part *detach_sent(struct session *s, struct link *link)
+{
+    static const uint8_t bit[] = {1, 2, 4, 8, 16, 32, 64, 128};
+    uint8_t written[SLOT_COUNT / 8] = {0};
+    struct part *chain = reversed(part_take_all(&link->sent));
+
+    for (struct part *part = chain; part != NULL; part = part->next) {
+        bool run = may_have_run(link, part), has_slot = part->slot != SLOT_NONE;
+        bool lost = run && (!part->repeatable ||
+                            (has_slot && (written[part->slot / 8] & bit[part->slot % 8])));
+
+        if (run && !part->repeatable && has_slot)
+            written[part->slot / 8] |= bit[part->slot % 8];
+        if (lost) {
+            free(part->bytes);
+            part->bytes = NULL;
+        } else if (!link_detach(link, part)) {
+            session_end(s, ENOMEM);
+        }
+    }
+    return reversed(chain);
+}
+
+static void settle_sent(struct session *s, const struct link *link, struct part *chain, int why)
+{
+    struct part *next;
+
+    for (; chain != NULL && s->state != SESSION_ENDED; chain = next) {
+        next = chain->next;
+        if (chain->bytes != NULL)
+            recover_requeue(s, chain);
+        else
+            answer_fail(s, chain,
+                        "UNREACHABLE redisroute: connection to %s was lost (%s); whether the "
+                        "command was executed is unknown",
+                        link->name, reason(why));
+    }
+}
+
+static void fail_impatient(struct session *s, struct link *link, int why)
+{
+    struct part *chain = part_take_all(&link->waiting), *next;
+    int64_t now = session_now(s);
+
+    for (; chain != NULL; chain = next) {
+        next = chain->next;
+        if (chain->wait_since == 0)
+            chain->wait_since = now;
+        if (chain->impatient)
+            answer_fail(s, chain, "UNREACHABLE redisroute: %s cannot be reached (%s)", link->name,
+                        reason(why));
+        else if (chain->slot == SLOT_NONE && s->topology != NULL)
+            recover_requeue(s, chain);
+        else
+            part_push(&link->waiting, chain);
+    }
+}
+
+/* A connection that had worked is replaced at once; one that was refused, later and later. */
+static void back_off(struct session *s, struct link *link, bool was_up)
+{
+    int64_t delay = (int64_t)BACKOFF_FIRST_MS << (link->failures < 6 ? link->failures : 6);
+
+    link->failures = was_up ? 0 : link->failures + 1;
+    if (delay > BACKOFF_MOST_MS)
+        delay = BACKOFF_MOST_MS;
+    link->retry_at_ms = session_now(s) + (was_up ? 0 : clock_jitter_ms(delay));
+    link->state = LINK_BACKOFF;
+    link->must_close = false;
+}
+
+void session_link_lost(struct session *s, struct link *link, int why)
+{
+    bool was_up = link->state == LINK_UP;
+    struct part *chain;
+
+    link->error = why;
+    if (s->state == SESSION_ENDED)
+        return;
+    if (link->probe) {
+        discover_lost(s);
+        return;
+    }
+    if (s->topology == NULL) {
+        session_end(s, why); /* plain or locked: the one connection there is */
+        return;
+    }
+    chain = detach_sent(s, link);
+    link_cut(link);
+    if (chain != NULL || link->waiting.head != NULL || !was_up)
+        cluster_suspect(s->cluster);
+    back_off(s, link, was_up);
+    fail_impatient(s, link, why);
+    settle_sent(s, link, chain, why);
+    plan_input(s);
+}
+
+static void retry_link(struct session *s, struct link *link, int64_t now)
+{
+    if (link->state != LINK_BACKOFF || link->waiting.head == NULL || link->retry_at_ms > now)
+        return;
+    link->state = LINK_WANTED;
+    session_touch(s, link);
+}
+
+static void expire_waiting(struct session *s, struct link *link, int64_t now)
+{
+    struct part *chain, *next;
+
+    if (link->waiting.head == NULL || link->waiting.head->wait_since == 0 ||
+        now - link->waiting.head->wait_since < s->settings.failover_timeout_ms)
+        return;
+    chain = part_take_all(&link->waiting);
+    for (; chain != NULL; chain = next) {
+        next = chain->next;
+        if (chain->wait_since != 0 &&
+            now - chain->wait_since >= s->settings.failover_timeout_ms)
+            answer_fail(s, chain,
+                        "UNREACHABLE redisroute: %s could not be reached for %lld ms (%s)",
+                        link->name, (long long)s->settings.failover_timeout_ms,
+                        reason(link->error));
+        else
+            part_push(&link->waiting, chain);
+    }
+}
+
+int64_t session_due(const struct session *s)
+{
+    int64_t due = trouble_due(s);
+
+    for (const struct link *link = s->links; link != NULL; link = link->next) {
+        if (link->state == LINK_CONNECTING)
+            due = clock_earlier(due, link->connect_by_ms);
+        if (link->waiting.head == NULL)
+            continue;
+        if (link->state == LINK_BACKOFF)
+            due = clock_earlier(due, link->retry_at_ms);
+        if (link->waiting.head->wait_since != 0)
+            due = clock_earlier(due, link->waiting.head->wait_since +
+                                         s->settings.failover_timeout_ms);
+    }
+    return due;
+}
+
+void session_advance(struct session *s)
+{
+    int64_t now = session_now(s);
+
+    if (s->state == SESSION_ENDED)
+        return;
+    session_adopt(s);
+    trouble_advance(s);
+    for (struct link *link = s->links; link != NULL && s->state != SESSION_ENDED;
+         link = link->next) {
+        if (link->state == LINK_CONNECTING && link->connect_by_ms <= now) {
+            link->must_close = true;
+            link->error = ETIMEDOUT;
+            session_touch(s, link);
+        }
+        retry_link(s, link, now);
+        expire_waiting(s, link, now);
+    }
+    plan_input(s);
+}
+
+static bool belongs(struct session *s, struct part *part, const struct link *link)
+{
+    if (part->slot == SLOT_NONE || part->target != NULL || part->troubled)
+        return true;
+    return !topology_is_migrating(s->topology, part->slot) && dispatch_route(s, part) == link;
+}
+
+/* Sent to a node that does not own the slot any more: it will say MOVED, and
+ * until it does nothing of the slot may overtake it. */
+static void count_strays(struct session *s, struct link *link)
+{
+    for (struct part *part = link->sent.head; part != NULL; part = part->next)
+        if (!belongs(s, part, link)) {
+            struct trouble *t = trouble_open(s, part->slot);
+
+            if (t == NULL) {
+                session_end(s, ENOMEM);
+                return;
+            }
+            trouble_count(t, part);
+        }
+}
+
+static void move_waiting(struct session *s, struct link *link)
+{
+    struct part *chain = part_take_all(&link->waiting), *next;
+
+    for (; chain != NULL && s->state != SESSION_ENDED; chain = next) {
+        bool stays = chain->target != NULL ||
+                     (chain->slot != SLOT_NONE && dispatch_route(s, chain) == link);
+
+        next = chain->next;
+        if (stays)
+            part_push(&link->waiting, chain);
+        else
+            recover_requeue(s, chain);
+    }
+}
+
+static bool map_links(struct session *s)
+{
+    struct link **map = calloc((size_t)s->topology->node_count + 1, sizeof(struct link *));
+
+    if (map == NULL)
+        return false;
+    for (struct link *link = s->links; link != NULL; link = link->next) {
+        struct bytes host = {link->host, strlen(link->host)};
+
+        link->node = link->probe ? NODE_NONE : topology_find(s->topology, host, link->port);
+        if (link->node != NODE_NONE)
+            map[link->node] = link;
+    }
+    free(s->link_of_node);
+    s->link_of_node = map;
+    return true;
+}
+
+void session_adopt(struct session *s)
+{
+    struct topology *old = s->topology;
+
+    if (s->cluster == NULL || s->state == SESSION_ENDED ||
+        cluster_version(s->cluster) == s->version)
+        return;
+    s->topology = cluster_topology(s->cluster, &s->version);
+    if (!map_links(s)) {
+        session_end(s, ENOMEM);
+        return;
+    }
+    topology_unref(old);
+    s->careful = s->troubles > 0 || s->topology->migrating_count > 0;
+    for (struct link *link = s->links; link != NULL; link = link->next)
+        count_strays(s, link);
+    for (struct link *link = s->links; link != NULL && s->state != SESSION_ENDED; link = link->next)
+        move_waiting(s, link);
+    trouble_release_all(s);
+}

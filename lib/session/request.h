@@ -1,0 +1,125 @@
+/* A request: one command of the application, from its issue to the delivery of
+ * its reply. Requests form one list in the order of issue; replies leave from its
+ * head only, which is what keeps them in order. */
+#ifndef REDISROUTE_SESSION_REQUEST_H
+#define REDISROUTE_SESSION_REQUEST_H
+
+#include "link/part.h"
+#include "route/command.h"
+#include "session/merge.h"
+#include "session/session.h"
+#include "session/split.h"
+
+/* What is done with the reply besides delivering it. */
+enum request_kind {
+    REQUEST_ORDINARY,
+    REQUEST_STATE, /* success is remembered and replayed on every link */
+    REQUEST_QUIT,  /* the session ends behind it */
+};
+
+struct fanout_part {
+    struct part part;
+    char *reply;
+    size_t reply_length;
+    const char *server;
+};
+
+struct fanout {
+    uint32_t count;
+    uint32_t pending;
+    enum merge_kind merge;
+    struct split split;
+    struct fanout_part parts[];
+};
+
+struct request {
+    struct request *next;
+    const struct command *command; /* NULL: not in the table */
+    struct fanout *fanout;         /* NULL: `part` is all of it */
+    char *reply;                   /* its own copy of the reply, or NULL while it lies in a link */
+    size_t reply_length;
+    struct link *in_link;
+    uint64_t in_position;
+    enum request_kind kind;
+    bool done;
+    struct part part;
+};
+
+/* A new request at the end of the order. NULL: out of memory, the session has ended. */
+struct request *order_issue(struct session *, const struct command *);
+/* Completes a request with a copy of the bytes. */
+void order_complete(struct session *, struct request *, const char *reply, size_t length);
+/* Completes a request with malloc'ed bytes that it takes over. */
+void order_complete_with(struct session *, struct request *, char *reply, size_t length);
+/* Completes a request whose reply lies in link->in at `position`. */
+void order_complete_in_place(struct session *, struct request *, struct link *, uint64_t position,
+                             size_t length);
+/* "-CODE redisroute: …": `format` gives all but the CRLF. */
+void order_complete_error(struct session *, struct request *, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void order_destroy(struct session *);
+
+/* The reply of one part, and what follows from it for its request. */
+void answer_complete(struct session *, struct part *, struct link *, const char *reply,
+                     size_t length, uint64_t position);
+void answer_fail(struct session *, struct part *, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* One reply from a link, for its oldest part. */
+void answer_reply(struct session *, struct link *, const char *reply, size_t length,
+                  uint64_t position);
+
+/* Input that is complete is planned, until there is none or it has to wait. */
+void plan_input(struct session *);
+/* Plans bytes that are not in `in`; returns how many were taken. */
+size_t plan_bytes(struct session *, const char *bytes, size_t length);
+
+/* Sends a part to where it belongs now, or queues it where it has to wait. The
+ * bytes are those of its command; the part's own, when it has its own. */
+void dispatch_part(struct session *, struct part *, const char *bytes, size_t length);
+/* Chooses the link for a part. NULL: out of memory. */
+struct link *dispatch_route(struct session *, struct part *);
+/* Puts the part on that link: into its stream, or into its waiting queue. */
+void dispatch_to(struct session *, struct link *, struct part *, const char *bytes, size_t length);
+struct link *dispatch_link_to(struct session *, const char *host, size_t host_length, uint16_t port);
+struct link *dispatch_link_of_node(struct session *, uint16_t node);
+/* Sends what waited for the link. */
+void dispatch_waiting(struct session *, struct link *);
+/* A slot that some node owns, else 0: where a keyless command queues while it waits. */
+uint16_t dispatch_any_slot(const struct session *);
+
+/* Slots in trouble: see trouble.c. */
+struct trouble *trouble_find(const struct session *, uint16_t slot);
+struct trouble *trouble_open(struct session *, uint16_t slot);
+void trouble_count(struct trouble *, struct part *);
+void trouble_hold(struct session *, struct trouble *, struct part *);
+void trouble_answered(struct session *, struct part *);
+/* The part is not in flight any more, and was not answered either. */
+void trouble_left(struct session *, struct part *);
+void trouble_delay(struct session *, struct trouble *);
+void trouble_release(struct session *, struct trouble *);
+void trouble_release_all(struct session *);
+int64_t trouble_due(const struct session *);
+void trouble_advance(struct session *);
+void trouble_destroy(struct session *);
+
+
+
+/* Puts a part back that has its own bytes: through its slot's trouble, if any. */
+void recover_requeue(struct session *, struct part *);
+
+/* Connection state. */
+void greet_remember(struct session *, struct request *, const char *command, size_t length);
+bool greet_link(struct session *, struct link *);
+void greet_destroy(struct session *);
+
+/* Discovery. */
+void discover_begin(struct session *);
+void discover_reply(struct session *, const char *reply, size_t length);
+void discover_lost(struct session *);
+void discover_ask(struct session *, struct link *);
+size_t discover_take_plain(struct session *, char *to, size_t size);
+
+void session_touch(struct session *, struct link *);
+int64_t session_now(const struct session *);
+
+#endif

@@ -1,0 +1,235 @@
+#include "session/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "session/request.h"
+
+int64_t session_now(const struct session *s)
+{
+    return s->settings.clock();
+}
+
+struct session *session_create(const struct session_settings *settings)
+{
+    struct session *s = calloc(1, sizeof *s);
+
+    if (s == NULL)
+        return NULL;
+    s->settings = *settings;
+    s->home = link_create(settings->host, settings->port);
+    if (s->home == NULL) {
+        free(s);
+        return NULL;
+    }
+    s->home->node = NODE_NONE;
+    s->links = s->home;
+    s->settings.host = s->home->host;
+    return s;
+}
+
+void session_destroy(struct session *s)
+{
+    if (s == NULL)
+        return;
+    order_destroy(s);
+    trouble_destroy(s);
+    greet_destroy(s);
+    while (s->links != NULL) {
+        struct link *next = s->links->next;
+
+        link_destroy(s->links);
+        s->links = next;
+    }
+    topology_unref(s->topology);
+    free(s->link_of_node);
+    argv_deinit(&s->argv);
+    buffer_deinit(&s->in);
+    free(s);
+}
+
+void session_end(struct session *s, int why)
+{
+    if (s->state == SESSION_ENDED)
+        return;
+    if (s->state == SESSION_PLAIN)
+        s->ended_plain = true;
+    s->state = SESSION_ENDED;
+    s->end_error = why;
+}
+
+static void end_if_over(struct session *s)
+{
+    if (s->ending && s->unanswered == 0)
+        session_end(s, 0);
+}
+
+static bool accept_plain(struct session *s, const char *bytes, size_t length)
+{
+    if (!link_send_raw(s->home, bytes, length)) {
+        session_end(s, ENOMEM);
+        return false;
+    }
+    session_touch(s, s->home);
+    return true;
+}
+
+bool session_accept(struct session *s, const char *bytes, size_t length)
+{
+    size_t planned = 0;
+
+    if (s->state == SESSION_DISCOVERING && s->probe == NULL)
+        discover_begin(s);
+    if (s->state == SESSION_PLAIN)
+        return accept_plain(s, bytes, length);
+    if (s->cluster != NULL && cluster_version(s->cluster) != s->version)
+        session_adopt(s);
+    if (buffer_length(&s->in) == 0)
+        planned = plan_bytes(s, bytes, length);
+    if (planned < length) {
+        if (!buffer_append(&s->in, bytes + planned, length - planned)) {
+            session_end(s, ENOMEM);
+            return false;
+        }
+        if (planned == 0)
+            plan_input(s);
+    }
+    end_if_over(s);
+    return s->state != SESSION_ENDED || s->end_error == 0;
+}
+
+struct link *session_next_dirty(struct session *s)
+{
+    struct link *link = s->dirty;
+
+    if (link != NULL) {
+        s->dirty = link->dirty_next;
+        link->dirty = false;
+    }
+    return link;
+}
+
+static void link_ready(struct session *s, struct link *link)
+{
+    link->state = LINK_UP;
+    link->failures = 0;
+    dispatch_waiting(s, link);
+}
+
+void session_link_opened(struct session *s, struct link *link)
+{
+    if (link->probe) {
+        link->state = LINK_UP;
+        discover_ask(s, link);
+    } else if (s->greetings != NULL) {
+        link->state = LINK_GREETING;
+        if (!greet_link(s, link))
+            session_end(s, ENOMEM);
+    } else {
+        link_ready(s, link);
+    }
+}
+
+/* The server does not take the state of the connection: what waits for this link
+ * hears the server's own words. */
+static void greeting_refused(struct session *s, struct link *link, const char *reply, size_t length)
+{
+    struct part *chain = part_take_all(&link->waiting), *next;
+
+    for (; chain != NULL; chain = next) {
+        next = chain->next;
+        chain->out_of_order = true;
+        answer_complete(s, chain, link, reply, length, 0);
+    }
+    link->must_close = true;
+    session_touch(s, link);
+}
+
+static void greeting_answered(struct session *s, struct link *link, const char *reply,
+                              size_t length)
+{
+    link->greetings--;
+    if (link->probe)
+        return;
+    if (reply[0] == '-')
+        greeting_refused(s, link, reply, length);
+    else if (link->greetings == 0)
+        link_ready(s, link);
+}
+
+/* A reply that nothing asked for: what a server says before it hangs up ("max
+ * number of clients"). Pushes have no taker yet. */
+static void unexpected(struct session *s, struct link *link, const char *reply)
+{
+    if (reply[0] == '>')
+        return;
+    link->must_close = true;
+    link->error = EPROTO;
+    session_touch(s, link);
+}
+
+static void one_reply(struct session *s, struct link *link, size_t length)
+{
+    uint64_t position = link->in_scanned;
+    const char *reply = link_reply(link, position);
+
+    link->in_scanned += length;
+    if (link->greetings > 0)
+        greeting_answered(s, link, reply, length);
+    else if (link->probe)
+        discover_reply(s, reply, length);
+    else if (link->sent.head != NULL)
+        answer_reply(s, link, reply, length, position);
+    else
+        unexpected(s, link, reply);
+}
+
+/* The length of the next whole reply, 0 when it is not all there, -1 for garbage. */
+static int64_t next_reply(struct link *link)
+{
+    size_t there = (size_t)(link->in_base + buffer_length(&link->in) - link->in_scanned);
+    const char *data = link_reply(link, link->in_scanned);
+    size_t length = there ? frame_quick(data, there) : 0;
+
+    if (there == 0 || length > 0)
+        return (int64_t)length;
+    switch (frame_scan(&link->frame, data, there, &length)) {
+    case FRAME_WHOLE:
+        frame_reset(&link->frame);
+        return (int64_t)length;
+    case FRAME_PARTIAL:
+        return 0;
+    case FRAME_BROKEN:
+        return -1;
+    }
+    return -1;
+}
+
+void session_link_received(struct session *s, struct link *link)
+{
+    int64_t length;
+
+    if (s->state == SESSION_PLAIN && !link->probe) {
+        link->in_scanned = link->in_base + buffer_length(&link->in);
+        return;
+    }
+    while (s->state != SESSION_ENDED && (length = next_reply(link)) > 0)
+        one_reply(s, link, (size_t)length);
+    if (s->state == SESSION_ENDED)
+        return;
+    if (link->in_place == 0)
+        link_release(link, link->in_scanned);
+    if (length < 0) {
+        link->must_close = true;
+        link->error = EPROTO;
+        session_touch(s, link);
+    }
+    plan_input(s);
+    end_if_over(s);
+}
+
+bool session_is_blocked(const struct session *s)
+{
+    return s->barrier != NULL && s->barrier->command != NULL &&
+           (s->barrier->command->flags & COMMAND_BLOCKING) != 0;
+}

@@ -1,0 +1,133 @@
+/* A session: one virtual connection to a cluster that looks like one server.
+ *
+ *   application's bytes                             application's replies
+ *     │ session_accept                                     ▲ session_take
+ *     ▼                                                    │
+ *   parse ─> plan ─> dispatch ───────────────────────┐   order
+ *              │        │ (slot in trouble)          │     ▲
+ *              │        ▼                            │     │
+ *              │     trouble ──(released)──> link    │   answer <── link
+ *              ▼                              ▲      │     │
+ *           requests, in the order of issue   └──────┘     └─> redirect, retry, merge
+ *
+ * The session does no I/O and knows no clock but the one it is given. Its owner
+ * moves bytes between links and sockets, tells what became of connections, and
+ * calls session_advance when session_due has come. What the session wants of its
+ * owner it leaves on links: see session_next_dirty.
+ *
+ * A session belongs to one thread at a time; it shares nothing but its cluster. */
+#ifndef REDISROUTE_SESSION_SESSION_H
+#define REDISROUTE_SESSION_SESSION_H
+
+#include "base/buffer.h"
+#include "base/clock.h"
+#include "link/link.h"
+#include "route/cluster.h"
+#include "session/parse.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum session_state {
+    SESSION_DISCOVERING, /* what the dialled address is, is being asked */
+    SESSION_LOCKED,      /* the server wants AUTH before it says: commands go to the dialled node */
+    SESSION_PLAIN,       /* not a cluster: a pipe */
+    SESSION_ROUTING,
+    SESSION_ENDED, /* no more bytes in either direction, but those that are deliverable */
+};
+
+struct session_settings {
+    const char *host; /* the address that was dialled, as numbers */
+    uint16_t port;
+    int64_t failover_timeout_ms; /* how long a command waits for its slot to be served */
+    int64_t connect_timeout_ms;
+    int64_t link_idle_timeout_ms; /* 0: links are kept */
+    clock_fn *clock;
+};
+
+/* What the session keeps of AUTH, HELLO, CLIENT SETNAME …: replayed on every new link. */
+struct greeting {
+    struct greeting *next;
+    const struct command *command;
+    size_t length;
+    char bytes[];
+};
+
+struct session {
+    enum session_state state;
+    bool careful; /* a slot is in trouble or migrating: look before sending */
+    bool stalled; /* input waits for an answer: behind a barrier, or while discovering */
+    struct link **link_of_node; /* by node of the snapshot; NULL where there is none yet */
+    struct topology *topology;
+    struct cluster *cluster;
+    uint64_t version; /* of the snapshot */
+    struct argv argv; /* of the command being planned */
+
+    struct request *order_head; /* issued and not yet delivered */
+    struct request *order_tail;
+    struct request *spare; /* free requests */
+    struct slab *slabs;
+    size_t delivered; /* bytes of the head's reply that are delivered */
+    uint64_t sequence;
+    uint32_t unanswered; /* requests without a reply */
+    uint32_t troubles;   /* slots with a record */
+    struct request *barrier; /* nothing behind it is planned before it is answered */
+
+    struct buffer in; /* application's bytes that are not yet planned */
+    size_t in_needed; /* parsing again is of no use below this length */
+    struct link *links;
+    struct link *dirty;
+    struct link *probe;
+    struct link *home; /* to the dialled node; may be NULL once routing */
+    struct trouble **trouble_of; /* hash by slot, allocated on first use */
+    struct greeting *greetings;
+    struct session_settings settings;
+    int end_error;      /* 0: closed in order, as by QUIT */
+    bool ending;        /* QUIT: ends when all is delivered */
+    bool ended_plain;   /* was a pipe: what is left in the pipe is still deliverable */
+};
+
+/* Takes copies of the settings. NULL: out of memory. */
+struct session *session_create(const struct session_settings *);
+void session_destroy(struct session *);
+
+/* Takes over all the bytes, whatever the state of the cluster. False: out of
+ * memory; the session has ended with ENOMEM. */
+bool session_accept(struct session *, const char *bytes, size_t length);
+
+/* Moves up to `size` reply bytes to the application. */
+size_t session_take(struct session *, char *to, size_t size);
+bool session_deliverable(const struct session *);
+
+/* The next link that wants something: state LINK_WANTED (open it), unflushed
+ * bytes, or must_close. NULL: none. Takes it off the list. */
+struct link *session_next_dirty(struct session *);
+
+/* What became of connections. */
+void session_link_opened(struct session *, struct link *);
+/* `why` is an errno value, 0 for end of file. */
+void session_link_lost(struct session *, struct link *, int why);
+/* New bytes are in link->in. */
+void session_link_received(struct session *, struct link *);
+
+/* The next moment session_advance has something to do; -1: none. */
+int64_t session_due(const struct session *);
+void session_advance(struct session *);
+
+/* Takes a newer snapshot, when there is one. */
+void session_adopt(struct session *);
+
+/* Ends the session: errno value, or 0. What is deliverable stays deliverable. */
+void session_end(struct session *, int why);
+
+/* A command that blocks at the server (BLPOP …) is under way: its answer may never come. */
+bool session_is_blocked(const struct session *);
+
+/* Requests without a reply yet, and bytes not yet planned. */
+static inline bool session_idle(const struct session *s)
+{
+    return s->order_head == NULL && s->in.head == s->in.tail;
+}
+
+#endif

@@ -1,0 +1,656 @@
+#include "socket/endpoint.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "config/config.h"
+#include "keeper/keeper.h"
+#include "socket/pump.h"
+
+/* What a close waits for answers, so that a redirect of the last commands is still followed. */
+enum { CLOSE_ANSWERS_MS = 1000 };
+
+static bool address_text(const struct sockaddr *address, char host[INET6_ADDRSTRLEN],
+                         uint16_t *port)
+{
+    if (address->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)address;
+
+        *port = ntohs(in->sin_port);
+        return inet_ntop(AF_INET, &in->sin_addr, host, INET6_ADDRSTRLEN) != NULL;
+    }
+    if (address->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)address;
+
+        *port = ntohs(in6->sin6_port);
+        return inet_ntop(AF_INET6, &in6->sin6_addr, host, INET6_ADDRSTRLEN) != NULL;
+    }
+    return false;
+}
+
+/* --- making --- */
+
+static bool make_session(struct endpoint *ep)
+{
+    const struct config *config = config_get();
+    char host[INET6_ADDRSTRLEN];
+    struct session_settings settings = {
+        .host = host,
+        .failover_timeout_ms = config->failover_timeout_ms,
+        .connect_timeout_ms = config->connect_timeout_ms,
+        .link_idle_timeout_ms = config->link_idle_timeout_ms,
+        .clock = clock_now_ms,
+    };
+
+    address_text((struct sockaddr *)&ep->address, host, &settings.port);
+    ep->session = session_create(&settings);
+    if (ep->session == NULL)
+        return false;
+    ep->session->home->address = ep->address;
+    ep->session->home->address_length = ep->address_length;
+    return true;
+}
+
+/* A connected socket of the program's becomes the link to the dialled node. */
+static void adopt_home(struct endpoint *ep, int fd)
+{
+    struct link *home = ep->session->home;
+
+    wire_adopt(home, fd, &ep->wire);
+    keeper_watch(home, NULL);
+}
+
+static bool plain_by_now(const struct sockaddr *address)
+{
+    char host[INET6_ADDRSTRLEN];
+    uint16_t port;
+
+    return !address_text(address, host, &port) || cluster_is_plain(host, port, clock_now_ms());
+}
+
+/* The number becomes a poller; the socket under it moves to another and goes on connecting. */
+static bool become_poller(struct endpoint *ep)
+{
+    struct link *home = ep->session->home;
+    int flags = fcntl(ep->fd, F_GETFD), real;
+
+    ep->poller = poller_create();
+    if (ep->poller == NULL)
+        return false;
+    real = wire_move_high(fcntl(ep->fd, F_DUPFD_CLOEXEC, 0));
+    if (real == -1 || dup3(poller_descriptor(ep->poller), ep->fd,
+                           flags & FD_CLOEXEC ? O_CLOEXEC : 0) == -1) {
+        if (real != -1)
+            close(real);
+        return false;
+    }
+    poller_set_descriptor(ep->poller, ep->fd);
+    adopt_home(ep, real);
+    home->state = LINK_CONNECTING;
+    home->connect_by_ms = INT64_MAX; /* hiredis has no connect timeout of its own here */
+    poller_want(ep->poller, home, POLLER_WRITABLE);
+    return true;
+}
+
+static void free_endpoint(struct endpoint *ep)
+{
+    keeper_forward_destroy(ep->forward);
+    poller_destroy(ep->poller);
+    session_destroy(ep->session);
+    if (ep->peer != -1)
+        close(ep->peer);
+    free(ep);
+}
+
+struct endpoint *endpoint_create(int fd, const struct sockaddr *address, socklen_t length,
+                                 bool async)
+{
+    struct endpoint *ep;
+
+    if (plain_by_now(address) || length > sizeof ep->address)
+        return NULL;
+    ep = calloc(1, sizeof *ep);
+    if (ep == NULL)
+        return NULL;
+    ep->fd = fd;
+    ep->peer = -1;
+    ep->kind = async ? ENDPOINT_ASYNC : ENDPOINT_NONBLOCK;
+    ep->generation = atomic_load(&keeper_generation);
+    memcpy(&ep->address, address, length);
+    ep->address_length = length;
+    if ((async && (!make_session(ep) || !become_poller(ep))) || !descriptor_set(fd, ep)) {
+        free_endpoint(ep);
+        return NULL;
+    }
+    return ep;
+}
+
+/* --- the descriptor that the program sees --- */
+
+/* Puts one end of a socket pair under the program's number. */
+static bool put_pair(struct endpoint *ep)
+{
+    int pair[2], descriptor_flags = fcntl(ep->fd, F_GETFD), status = fcntl(ep->fd, F_GETFL);
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1)
+        return false;
+    if (dup3(pair[0], ep->fd, descriptor_flags & FD_CLOEXEC ? O_CLOEXEC : 0) == -1) {
+        close(pair[0]);
+        close(pair[1]);
+        return false;
+    }
+    close(pair[0]);
+    if (status != -1 && (status & O_NONBLOCK) != 0)
+        fcntl(ep->fd, F_SETFL, O_NONBLOCK | O_RDWR);
+    if (ep->peer != -1)
+        close(ep->peer);
+    ep->peer = wire_move_high(pair[1]);
+    return true;
+}
+
+static void pair_up(struct endpoint *ep)
+{
+    struct link *home = ep->session->home;
+    bool home_is_here = home->fd == ep->fd;
+    int real = -1;
+
+    if (ep->paired)
+        return;
+    if (home_is_here) {
+        real = fcntl(ep->fd, F_DUPFD_CLOEXEC, 0);
+        if (real == -1)
+            return;
+        real = wire_move_high(real);
+    }
+    if (!put_pair(ep)) {
+        if (real != -1)
+            close(real);
+        return;
+    }
+    ep->paired = true;
+    if (home_is_here) {
+        keeper_unwatch(home);
+        home->fd = real;
+        keeper_watch(home, ep->session->cluster);
+    }
+}
+
+static void want_all(struct endpoint *ep)
+{
+    for (struct link *link = ep->session->links; link != NULL; link = link->next)
+        if (link->fd != -1)
+            poller_want(ep->poller, link,
+                        link->state == LINK_CONNECTING ? POLLER_WRITABLE
+                        : link_unflushed(link)         ? POLLER_READABLE | POLLER_WRITABLE
+                                                       : POLLER_READABLE);
+}
+
+/* From here on the keeper makes the descriptor readable when there is something to do. */
+static void start_forwarding(struct endpoint *ep)
+{
+    if (ep->forward != NULL)
+        return;
+    pair_up(ep);
+    if (!ep->paired)
+        return;
+    if (ep->poller == NULL)
+        ep->poller = poller_create();
+    if (ep->poller == NULL)
+        return;
+    want_all(ep);
+    keeper_start();
+    ep->forward = keeper_forward_create(poller_descriptor(ep->poller), ep->peer);
+    if (ep->forward != NULL)
+        keeper_forward_arm(ep->forward);
+}
+
+/* The poller is readable exactly while there is something for the program to fetch. */
+static void settle(struct endpoint *ep)
+{
+    struct session *s = ep->session;
+    char drained[64];
+
+    if (ep->poller == NULL)
+        return;
+    if (ep->forward != NULL)
+        while (recv(ep->fd, drained, sizeof drained, MSG_DONTWAIT) == sizeof drained)
+            ;
+    if (session_deliverable(s) || s->state == SESSION_ENDED || s->dirty != NULL)
+        poller_raise(ep->poller);
+    poller_set_timer(ep->poller, session_due(s));
+    if (ep->forward != NULL)
+        keeper_forward_arm(ep->forward);
+}
+
+/* --- a fork --- */
+
+/* Everything here is the parent's too. The links are kept, as plain hiredis keeps
+ * its socket; what would reach into the parent (its epoll set, its socket pair) is
+ * made anew under the same numbers. */
+static void inherit(struct endpoint *ep)
+{
+    ep->generation = atomic_load(&keeper_generation);
+    if (ep->session == NULL)
+        return;
+    keeper_start();
+    for (struct link *link = ep->session->links; link != NULL; link = link->next) {
+        link->watched = 0;
+        if (link->fd != -1)
+            keeper_watch(link, ep->session->cluster);
+    }
+    keeper_forward_destroy(ep->forward);
+    ep->forward = NULL;
+    if (ep->poller != NULL) {
+        struct poller *fresh = poller_create();
+
+        if (fresh == NULL)
+            return;
+        if (ep->kind == ENDPOINT_ASYNC) {
+            dup2(poller_descriptor(fresh), ep->fd);
+            poller_set_descriptor(fresh, ep->fd);
+            poller_set_descriptor_quietly(ep->poller, -1);
+        }
+        poller_destroy(ep->poller);
+        ep->poller = fresh;
+        want_all(ep);
+    }
+    if (ep->paired && put_pair(ep) && ep->kind == ENDPOINT_NONBLOCK)
+        start_forwarding(ep);
+}
+
+/* --- the first use --- */
+
+static bool is_blocking(const struct endpoint *ep)
+{
+    return ep->kind == ENDPOINT_BLOCKING;
+}
+
+/* The first read or write: the socket is the program's connection to the dialled node. */
+static bool begin(struct endpoint *ep)
+{
+    if (!make_session(ep))
+        return false;
+    adopt_home(ep, ep->fd);
+    ep->session->home->state = LINK_UP;
+    if (is_blocking(ep))
+        return true;
+    if (wire_connected(ep->session->home) == WIRE_AGAIN) {
+        ep->session->home->state = LINK_CONNECTING;
+        ep->session->home->connect_by_ms = INT64_MAX;
+    }
+    start_forwarding(ep);
+    return true;
+}
+
+static bool ready(struct endpoint *ep)
+{
+    if (ep->generation != atomic_load_explicit(&keeper_generation, memory_order_relaxed))
+        inherit(ep);
+    if (ep->session != NULL || begin(ep))
+        return true;
+    errno = ENOMEM;
+    return false;
+}
+
+/* --- a plain server: the real socket is the program's again --- */
+
+static void flush_to_plain(int fd, struct link *home)
+{
+    size_t done = (size_t)(home->out_flushed - home->out_base), left = buffer_length(&home->out);
+
+    while (done < left) {
+        ssize_t n = send(fd, buffer_bytes(&home->out) + done, left - done, MSG_NOSIGNAL);
+
+        if (n == -1 && errno != EINTR)
+            return; /* the read that follows says what happened */
+        if (n > 0)
+            done += (size_t)n;
+    }
+}
+
+/* Nothing of ours is left between the program and a server that is no cluster. */
+static void step_aside(struct endpoint *ep)
+{
+    struct link *home = ep->session->home;
+    int fd = ep->fd;
+
+    flush_to_plain(home->fd, home);
+    keeper_unwatch(home);
+    if (ep->paired)
+        dup2(home->fd, fd);
+    descriptor_set(fd, NULL);
+    for (struct link *link = ep->session->links; link != NULL; link = link->next)
+        if (link->fd != -1 && link->fd != fd)
+            pump_close(ep, link);
+    free_endpoint(ep);
+}
+
+static bool may_step_aside(const struct endpoint *ep)
+{
+    const struct session *s = ep->session;
+
+    return is_blocking(ep) && s->state == SESSION_PLAIN && s->order_head == NULL &&
+           buffer_length(&s->home->in) == 0;
+}
+
+/* --- read and write --- */
+
+static ssize_t fail(int error)
+{
+    errno = error;
+    return -1;
+}
+
+static ssize_t ended(const struct endpoint *ep)
+{
+    return ep->session->end_error == 0 ? 0 : fail(ep->session->end_error);
+}
+
+static void enter_routing(struct endpoint *ep)
+{
+    if (!ep->paired && ep->session->state == SESSION_ROUTING && ep->kind != ENDPOINT_ASYNC)
+        pair_up(ep);
+}
+
+static int64_t deadline_of(struct timeval timeout)
+{
+    if (timeout.tv_sec == 0 && timeout.tv_usec == 0)
+        return -1;
+    return clock_now_ms() + (int64_t)timeout.tv_sec * 1000 + (timeout.tv_usec + 999) / 1000;
+}
+
+/* The reply that was not waited for must reach no later command: nothing is read here again. */
+static ssize_t timed_out(struct endpoint *ep)
+{
+    session_end(ep->session, ECONNABORTED);
+    for (struct link *link = ep->session->links; link != NULL; link = link->next)
+        pump_close(ep, link);
+    return fail(EAGAIN);
+}
+
+static ssize_t read_waiting(struct endpoint *ep, void *to, size_t size)
+{
+    struct session *s = ep->session;
+    int64_t deadline = -1;
+    bool first = true;
+
+    for (;;) {
+        size_t n = session_take(s, to, size);
+
+        if (n > 0) {
+            settle(ep);
+            return (ssize_t)n;
+        }
+        if (may_step_aside(ep)) {
+            int fd = ep->fd;
+
+            step_aside(ep);
+            return read(fd, to, size);
+        }
+        if (s->state == SESSION_ENDED)
+            return ended(ep);
+        enter_routing(ep);
+        if (first)
+            deadline = deadline_of(ep->wire.receive_timeout);
+        first = false;
+        switch (pump_wait(ep, deadline)) {
+        case PUMP_MOVED:
+            break;
+        case PUMP_INTERRUPTED:
+            return fail(EINTR);
+        case PUMP_TIMEOUT:
+            return timed_out(ep);
+        }
+    }
+}
+
+static ssize_t read_ready(struct endpoint *ep, void *to, size_t size)
+{
+    size_t n;
+
+    pump_ready(ep);
+    n = session_take(ep->session, to, size);
+    settle(ep);
+    if (n > 0)
+        return (ssize_t)n;
+    return ep->session->state == SESSION_ENDED ? ended(ep) : fail(EAGAIN);
+}
+
+ssize_t endpoint_read(struct endpoint *ep, void *to, size_t size)
+{
+    if (!ready(ep))
+        return -1;
+    if (!is_blocking(ep) && ep->poller != NULL)
+        return read_ready(ep, to, size);
+    return read_waiting(ep, to, size);
+}
+
+/* Reads while it writes: a pipeline larger than every buffer must not wait for a
+ * server that waits for us to read. */
+static ssize_t flush_waiting(struct endpoint *ep)
+{
+    int64_t deadline = -1;
+    bool first = true;
+
+    while (pump_unflushed(ep) && ep->session->state != SESSION_ENDED) {
+        if (first)
+            deadline = deadline_of(ep->wire.send_timeout);
+        first = false;
+        if (pump_wait_any(ep, deadline) == PUMP_TIMEOUT)
+            return timed_out(ep);
+    }
+    return 0;
+}
+
+/* The first command goes out at once; what is issued before its answer is collected
+ * and goes out together when the event loop comes round. */
+static void send_from_loop(struct endpoint *ep)
+{
+    struct session *s = ep->session;
+
+    if (s->unanswered <= 1 || s->state != SESSION_ROUTING)
+        pump_orders(ep);
+    if (ep->poller != NULL && (s->dirty != NULL || session_deliverable(s) ||
+                               s->state == SESSION_ENDED || session_due(s) >= 0))
+        settle(ep);
+}
+
+ssize_t endpoint_write(struct endpoint *ep, const void *bytes, size_t length)
+{
+    struct session *s;
+
+    if (!ready(ep))
+        return -1;
+    s = ep->session;
+    if (s->state == SESSION_ENDED)
+        return fail(s->end_error == 0 ? EPIPE : s->end_error);
+    if (!session_accept(s, bytes, length))
+        return fail(s->end_error);
+    if (!is_blocking(ep)) {
+        send_from_loop(ep);
+        return (ssize_t)length;
+    }
+    if (may_step_aside(ep)) {
+        step_aside(ep);
+        return (ssize_t)length;
+    }
+    enter_routing(ep);
+    pump_orders(ep);
+    return flush_waiting(ep) == -1 ? -1 : (ssize_t)length;
+}
+
+/* --- closing --- */
+
+static bool anything_unsent(const struct session *s)
+{
+    if (s->state == SESSION_DISCOVERING && buffer_length(&s->in) > 0)
+        return true;
+    for (const struct link *link = s->links; link != NULL; link = link->next)
+        if (link->waiting.head != NULL || link_unflushed(link))
+            return s->state != SESSION_LOCKED || link->fd != -1;
+    return s->troubles > 0 || buffer_length(&s->in) > 0;
+}
+
+
+/* What was accepted is sent, as by a kernel that closes a socket: also what waits
+ * behind a connection, a redirect, or the question what the server is. */
+static void linger(struct endpoint *ep)
+{
+    struct session *s = ep->session;
+    int64_t now = clock_now_ms(), patience = now + s->settings.failover_timeout_ms;
+    int64_t answers = now + CLOSE_ANSWERS_MS;
+    char discarded[4096];
+
+    while (s->state != SESSION_ENDED && now < patience && !session_is_blocked(s) &&
+           (anything_unsent(s) || (s->unanswered > 0 && now < answers))) {
+        bool unsent = anything_unsent(s);
+
+        if (s->state == SESSION_PLAIN && !unsent)
+            return;
+        if (pump_wait_any(ep, unsent ? patience : answers) == PUMP_TIMEOUT && !unsent)
+            return;
+        while (session_take(s, discarded, sizeof discarded) > 0)
+            ;
+        now = clock_now_ms();
+    }
+}
+
+static bool is_parents(const struct endpoint *ep)
+{
+    return ep->generation != atomic_load(&keeper_generation);
+}
+
+static void tear_down(struct endpoint *ep)
+{
+    descriptor_set(ep->fd, NULL);
+    if (ep->session != NULL) {
+        /* The epoll set may be the parent's: closing our copy must not empty it. */
+        struct poller *poller = ep->poller;
+
+        ep->poller = NULL;
+        for (struct link *link = ep->session->links; link != NULL; link = link->next)
+            pump_close(ep, link);
+        ep->poller = poller;
+    }
+}
+
+int endpoint_close(struct endpoint *ep)
+{
+    bool poller_is_fd = ep->kind == ENDPOINT_ASYNC;
+    int fd = ep->fd;
+
+    if (ep->session != NULL && !is_parents(ep))
+        linger(ep);
+    tear_down(ep);
+    free_endpoint(ep);
+    return poller_is_fd ? 0 : close(fd);
+}
+
+void endpoint_forget(struct endpoint *ep)
+{
+    if (ep->kind == ENDPOINT_ASYNC && ep->poller != NULL)
+        poller_set_descriptor_quietly(ep->poller, -1);
+    tear_down(ep);
+    free_endpoint(ep);
+}
+
+void endpoint_let_go(struct endpoint *ep)
+{
+    int fd = ep->fd;
+
+    if (ep->session != NULL && !is_parents(ep))
+        linger(ep);
+    if (ep->session != NULL && ep->session->home->fd != -1 && ep->session->home->fd != fd)
+        dup2(ep->session->home->fd, fd);
+    if (ep->kind == ENDPOINT_ASYNC && ep->poller != NULL)
+        poller_set_descriptor_quietly(ep->poller, -1);
+    tear_down(ep);
+    free_endpoint(ep);
+}
+
+/* --- the rest of what a socket is asked --- */
+
+void endpoint_expect_poll(struct endpoint *ep)
+{
+    if (ep->session == NULL || ep->session->state == SESSION_PLAIN)
+        return;
+    start_forwarding(ep);
+    settle(ep);
+}
+
+int endpoint_connect_error(const struct endpoint *ep)
+{
+    const struct session *s = ep->session;
+
+    if (s->home->state == LINK_CONNECTING)
+        return EINPROGRESS;
+    if (s->state == SESSION_ENDED && s->topology == NULL)
+        return s->end_error;
+    return 0;
+}
+
+static void remember_option(struct wire_settings *wire, int level, int name, int value)
+{
+    int i = 0;
+
+    while (i < wire->option_count &&
+           (wire->options[i].level != level || wire->options[i].name != name))
+        i++;
+    if (i == WIRE_OPTIONS_MAX)
+        return;
+    wire->options[i] = (struct wire_option){level, name, value};
+    if (i == wire->option_count)
+        wire->option_count++;
+}
+
+static bool same_time(struct timeval a, struct timeval b)
+{
+    return a.tv_sec == b.tv_sec && a.tv_usec == b.tv_usec;
+}
+
+/* Programs set this before every command: only a change costs anything. */
+static int set_timeout(struct endpoint *ep, int name, struct timeval timeout)
+{
+    struct timeval *known = name == SO_RCVTIMEO ? &ep->wire.receive_timeout : &ep->wire.send_timeout;
+
+    if (same_time(*known, timeout))
+        return 0;
+    if (timeout.tv_sec < 0 || timeout.tv_usec < 0 || timeout.tv_usec >= 1000000) {
+        errno = EDOM;
+        return -1;
+    }
+    *known = timeout;
+    if (ep->session == NULL)
+        return setsockopt(ep->fd, SOL_SOCKET, name, &timeout, sizeof timeout);
+    for (struct link *link = ep->session->links; link != NULL; link = link->next)
+        if (link->fd != -1)
+            setsockopt(link->fd, SOL_SOCKET, name, &timeout, sizeof timeout);
+    return 0;
+}
+
+int endpoint_set_option(struct endpoint *ep, int level, int name, const void *value, socklen_t size)
+{
+    struct timeval timeout;
+    int number, result = 0;
+
+    if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO) &&
+        size == sizeof timeout) {
+        memcpy(&timeout, value, sizeof timeout);
+        return set_timeout(ep, name, timeout);
+    }
+    if (size == sizeof number) {
+        memcpy(&number, value, sizeof number);
+        remember_option(&ep->wire, level, name, number);
+    }
+    if (ep->session == NULL)
+        return setsockopt(ep->fd, level, name, value, size);
+    for (struct link *link = ep->session->links; link != NULL; link = link->next)
+        if (link->fd != -1)
+            result |= setsockopt(link->fd, level, name, value, size);
+    return result;
+}

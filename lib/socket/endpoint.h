@@ -1,0 +1,69 @@
+/* An endpoint: what stands behind a descriptor number that hiredis holds.
+ *
+ * It owns a session and moves its bytes: it opens, fills, flushes and closes the
+ * sockets under the session's links, and gives the program a descriptor that
+ * behaves as the one socket it believes in. Which descriptor that is, depends on
+ * the kind of context:
+ *
+ *   blocking      the real socket, until the session routes; then one end of a
+ *                 socket pair, always writable, made readable by the keeper when
+ *                 the program is going to poll it
+ *   asynchronous  an epoll descriptor over all links, a timer and an eventfd
+ *   non-blocking  the real socket until the first read or write, then as blocking
+ *                 but with the keeper always at it
+ *
+ * An endpoint is used by one thread at a time, as a hiredis context is. */
+#ifndef REDISROUTE_SOCKET_ENDPOINT_H
+#define REDISROUTE_SOCKET_ENDPOINT_H
+
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include "link/wire.h"
+#include "session/session.h"
+#include "socket/descriptor.h"
+#include "socket/poller.h"
+
+enum endpoint_kind {
+    ENDPOINT_BLOCKING,
+    ENDPOINT_ASYNC,
+    ENDPOINT_NONBLOCK,
+};
+
+struct endpoint {
+    int fd; /* the number that the program holds */
+    enum endpoint_kind kind;
+    bool paired;      /* fd is one end of a socket pair */
+    bool forwarding;  /* the keeper makes fd readable */
+    bool signalled;   /* armed since the pair was last drained */
+    unsigned generation; /* keeper_generation under which everything here was made */
+    int peer;            /* the other end of the pair; -1 */
+    struct session *session;
+    struct poller *poller; /* NULL: links are waited for with poll() */
+    struct forward *forward;
+    struct wire_settings wire;
+    struct sockaddr_storage address;
+    socklen_t address_length;
+};
+
+/* For a socket on which connect() was called; `async` when hiredis' asynchronous
+ * layer did. NULL: the descriptor stays an ordinary one. */
+struct endpoint *endpoint_create(int fd, const struct sockaddr *, socklen_t, bool async);
+
+/* As the system calls of the same name: -1 and errno. */
+ssize_t endpoint_write(struct endpoint *, const void *bytes, size_t length);
+ssize_t endpoint_read(struct endpoint *, void *to, size_t size);
+int endpoint_close(struct endpoint *);
+int endpoint_set_option(struct endpoint *, int level, int name, const void *value, socklen_t size);
+/* SO_ERROR of an asynchronous context: 0, an errno value, or EINPROGRESS. */
+int endpoint_connect_error(const struct endpoint *);
+
+/* The program is going to wait on the descriptor, not in read(). */
+void endpoint_expect_poll(struct endpoint *);
+/* The program keeps the descriptor without the context: it gets the real socket. */
+void endpoint_let_go(struct endpoint *);
+/* The number was closed behind our back, and means something else by now. */
+void endpoint_forget(struct endpoint *);
+
+#endif

@@ -1,0 +1,108 @@
+/* Hooks into hiredis 0.14. Two kinds, made by the linker: references of async.o to
+ * hiredis.o (__wrap_X is called, __real_X is hiredis'), and entry points that
+ * applications call (hiredis' own is renamed hiredis_X; here is X). */
+#pragma GCC visibility push(default)
+#include <hiredis/async.h>
+#include <hiredis/hiredis.h>
+#pragma GCC visibility pop
+
+#include "socket/endpoint.h"
+#include "socket/hooks.h"
+
+/* NOLINTBEGIN: the linker's names */
+redisContext *__real_redisConnectNonBlock(const char *ip, int port);
+redisContext *__wrap_redisConnectNonBlock(const char *ip, int port);
+redisContext *__real_redisConnectBindNonBlock(const char *ip, int port, const char *source);
+redisContext *__wrap_redisConnectBindNonBlock(const char *ip, int port, const char *source);
+redisContext *__real_redisConnectBindNonBlockWithReuse(const char *ip, int port,
+                                                       const char *source);
+redisContext *__wrap_redisConnectBindNonBlockWithReuse(const char *ip, int port,
+                                                       const char *source);
+int __real___redisAppendCommand(redisContext *c, const char *command, size_t length);
+int __wrap___redisAppendCommand(redisContext *c, const char *command, size_t length);
+int hiredis_redisFreeKeepFd(redisContext *c);
+redisContext *hiredis_redisConnectFd(int fd);
+int hiredis_redisBufferWrite(redisContext *c, int *done);
+/* NOLINTEND */
+
+static _Thread_local bool connecting_async;
+
+bool hooks_connecting_async(void)
+{
+    return connecting_async;
+}
+
+redisContext *__wrap_redisConnectNonBlock(const char *ip, int port)
+{
+    redisContext *c;
+
+    connecting_async = true;
+    c = __real_redisConnectNonBlock(ip, port);
+    connecting_async = false;
+    return c;
+}
+
+redisContext *__wrap_redisConnectBindNonBlock(const char *ip, int port, const char *source)
+{
+    redisContext *c;
+
+    connecting_async = true;
+    c = __real_redisConnectBindNonBlock(ip, port, source);
+    connecting_async = false;
+    return c;
+}
+
+redisContext *__wrap_redisConnectBindNonBlockWithReuse(const char *ip, int port,
+                                                       const char *source)
+{
+    redisContext *c;
+
+    connecting_async = true;
+    c = __real_redisConnectBindNonBlockWithReuse(ip, port, source);
+    connecting_async = false;
+    return c;
+}
+
+/* A command of the asynchronous layer. The descriptor that the program's loop watches
+ * never becomes writable, so the session takes the command here and now; hiredis'
+ * output buffer stays empty, which is what it looks like after a complete write. */
+int __wrap___redisAppendCommand(redisContext *c, const char *command, size_t length)
+{
+    struct endpoint *ep = c->err ? NULL : descriptor_find(c->fd);
+
+    if (ep == NULL || ep->kind != ENDPOINT_ASYNC)
+        return __real___redisAppendCommand(c, command, length);
+    /* A session that has ended says so at the next read. */
+    endpoint_write(ep, command, length);
+    return REDIS_OK;
+}
+
+int redisFreeKeepFd(redisContext *c)
+{
+    struct endpoint *ep = descriptor_find(c->fd);
+
+    if (ep != NULL)
+        endpoint_let_go(ep);
+    return hiredis_redisFreeKeepFd(c);
+}
+
+redisContext *redisConnectFd(int fd)
+{
+    struct endpoint *stale = descriptor_find(fd);
+
+    if (stale != NULL)
+        endpoint_forget(stale);
+    return hiredis_redisConnectFd(fd);
+}
+
+/* hiredis calls its own under another name: here is a program that flushes by itself,
+ * and will wait for the answer with a poll of its own. */
+int redisBufferWrite(redisContext *c, int *done)
+{
+    int result = hiredis_redisBufferWrite(c, done);
+    struct endpoint *ep = descriptor_find(c->fd);
+
+    if (ep != NULL && ep->kind == ENDPOINT_BLOCKING)
+        endpoint_expect_poll(ep);
+    return result;
+}

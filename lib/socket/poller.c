@@ -1,0 +1,132 @@
+#include "socket/poller.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "link/wire.h"
+
+enum { COLLECT_MOST = 64 };
+
+struct poller {
+    int epoll;
+    int event;
+    int timer;
+    bool raised;
+    int64_t timer_at_ms; /* -1: not set */
+};
+
+/* Edge-triggered: collecting takes the event away without a read. */
+static bool add(struct poller *p, int fd, void *tag)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = tag};
+
+    return epoll_ctl(p->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+struct poller *poller_create(void)
+{
+    struct poller *p = malloc(sizeof *p);
+
+    if (p == NULL)
+        return NULL;
+    *p = (struct poller){.timer_at_ms = -1};
+    p->epoll = wire_move_high(epoll_create1(EPOLL_CLOEXEC));
+    p->event = wire_move_high(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    p->timer = wire_move_high(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    if (!add(p, p->event, &p->event) || !add(p, p->timer, &p->timer)) {
+        poller_destroy(p);
+        return NULL;
+    }
+    return p;
+}
+
+static void close_if_open(int fd)
+{
+    if (fd != -1)
+        close(fd);
+}
+
+void poller_destroy(struct poller *p)
+{
+    if (p == NULL)
+        return;
+    close_if_open(p->epoll);
+    close_if_open(p->event);
+    close_if_open(p->timer);
+    free(p);
+}
+
+int poller_descriptor(const struct poller *p)
+{
+    return p->epoll;
+}
+
+void poller_set_descriptor(struct poller *p, int fd)
+{
+    close_if_open(p->epoll);
+    p->epoll = fd;
+}
+
+void poller_set_descriptor_quietly(struct poller *p, int fd)
+{
+    p->epoll = fd;
+}
+
+void poller_want(struct poller *p, struct link *link, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = link};
+
+    if (link->watched == (int)events || link->fd == -1)
+        return;
+    epoll_ctl(p->epoll, link->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, link->fd, &event);
+    link->watched = (int)events;
+}
+
+void poller_drop(struct poller *p, struct link *link)
+{
+    if (link->watched != 0 && link->fd != -1)
+        epoll_ctl(p->epoll, EPOLL_CTL_DEL, link->fd, NULL);
+    link->watched = 0;
+}
+
+void poller_raise(struct poller *p)
+{
+    static const uint64_t one = 1;
+
+    if (!p->raised)
+        p->raised = write(p->event, &one, sizeof one) == sizeof one;
+}
+
+void poller_set_timer(struct poller *p, int64_t at_ms)
+{
+    struct itimerspec when = {0};
+
+    if (at_ms == p->timer_at_ms)
+        return;
+    p->timer_at_ms = at_ms;
+    if (at_ms >= 0) {
+        when.it_value.tv_sec = at_ms / 1000;
+        when.it_value.tv_nsec = at_ms % 1000 * 1000000 + 1; /* never zero, which disarms */
+    }
+    timerfd_settime(p->timer, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+int poller_collect(struct poller *p, struct link **ready, int size)
+{
+    struct epoll_event events[COLLECT_MOST];
+    int most = size < COLLECT_MOST ? size : COLLECT_MOST, links = 0;
+    int count = epoll_wait(p->epoll, events, most, 0);
+
+    for (int i = 0; i < count; i++)
+        if (events[i].data.ptr == &p->event)
+            p->raised = false;
+        else if (events[i].data.ptr == &p->timer)
+            p->timer_at_ms = -1;
+        else
+            ready[links++] = events[i].data.ptr;
+    return links;
+}

@@ -1,0 +1,40 @@
+/* A poller: one epoll descriptor over the links of a session, a timer, and an
+ * eventfd by which the session's own thread makes it readable.
+ *
+ * Links are watched level-triggered: the descriptor is readable exactly while a
+ * link has bytes, the timer has passed, or poller_raise was called since the last
+ * poller_collect. */
+#ifndef REDISROUTE_SOCKET_POLLER_H
+#define REDISROUTE_SOCKET_POLLER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+#include "link/link.h"
+
+struct poller;
+
+/* NULL: no descriptors or memory left. */
+struct poller *poller_create(void);
+void poller_destroy(struct poller *);
+int poller_descriptor(const struct poller *);
+/* The poller goes on under another number; the old is closed. */
+void poller_set_descriptor(struct poller *, int fd);
+/* The same, but the old number is not ours to close. */
+void poller_set_descriptor_quietly(struct poller *, int fd);
+
+enum { POLLER_READABLE = EPOLLIN, POLLER_WRITABLE = EPOLLOUT };
+
+/* What the link is to be watched for. Costs nothing when that is as it was. */
+void poller_want(struct poller *, struct link *, uint32_t events);
+/* Before the link's descriptor is closed. */
+void poller_drop(struct poller *, struct link *);
+
+void poller_raise(struct poller *);
+void poller_set_timer(struct poller *, int64_t at_ms);
+
+/* The links that are ready, at most `size`. Does not wait. */
+int poller_collect(struct poller *, struct link **ready, int size);
+
+#endif

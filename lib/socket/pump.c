@@ -1,0 +1,331 @@
+#include "socket/pump.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+#include "config/config.h"
+#include "keeper/keeper.h"
+
+enum { READY_MOST = 64, POLL_ON_STACK = 32 };
+
+static uint32_t wanted_events(const struct link *link)
+{
+    if (link->state == LINK_CONNECTING)
+        return EPOLLOUT;
+    return link_unflushed(link) ? EPOLLIN | EPOLLOUT : EPOLLIN;
+}
+
+static void update_interest(struct endpoint *ep, struct link *link)
+{
+    if (ep->poller != NULL && link->fd != -1)
+        poller_want(ep->poller, link, wanted_events(link));
+}
+
+void pump_close(struct endpoint *ep, struct link *link)
+{
+    if (ep->poller != NULL)
+        poller_drop(ep->poller, link);
+    keeper_unwatch(link);
+    if (link->fd == ep->fd)
+        link->fd = -1; /* the program's to close */
+    else
+        wire_close(link);
+}
+
+static void lose(struct endpoint *ep, struct link *link)
+{
+    int why = link->error;
+
+    link->must_close = false;
+    pump_close(ep, link);
+    session_link_lost(ep->session, link, why);
+}
+
+static void opened(struct endpoint *ep, struct link *link)
+{
+    link->used_tick = atomic_load_explicit(&clock_tick, memory_order_relaxed);
+    session_link_opened(ep->session, link);
+    update_interest(ep, link);
+}
+
+static void open_link(struct endpoint *ep, struct link *link)
+{
+    enum wire_result r = wire_open(link, &ep->wire);
+
+    if (link->fd != -1) {
+        keeper_start();
+        keeper_watch(link, ep->session->cluster);
+    }
+    switch (r) {
+    case WIRE_DONE:
+        opened(ep, link);
+        break;
+    case WIRE_AGAIN:
+    case WIRE_INTERRUPTED:
+        link->state = LINK_CONNECTING;
+        link->connect_by_ms = clock_now_ms() + ep->session->settings.connect_timeout_ms;
+        update_interest(ep, link);
+        break;
+    case WIRE_LOST:
+        lose(ep, link);
+        break;
+    }
+}
+
+static enum wire_result fill(struct endpoint *ep, struct link *link, bool wait)
+{
+    enum wire_result r = wire_fill(link, wait);
+
+    if (r == WIRE_DONE)
+        session_link_received(ep->session, link);
+    else if (r == WIRE_LOST)
+        lose(ep, link);
+    return r;
+}
+
+/* What the server said before it hung up is still to be heard. */
+static void lose_after_reading(struct endpoint *ep, struct link *link)
+{
+    int why = link->error;
+
+    while (wire_fill(link, false) == WIRE_DONE)
+        session_link_received(ep->session, link);
+    link->error = why;
+    lose(ep, link);
+}
+
+/* A link that was idle may be closed at the other end, or not be ours any more;
+ * nothing has been said on it, so nothing is lost. */
+static bool still_usable(struct link *link)
+{
+    uint32_t tick = atomic_load_explicit(&clock_tick, memory_order_relaxed);
+
+    if (link->used_tick == tick)
+        return true;
+    link->used_tick = tick;
+    if (link->out_flushed != link->out_base || wire_is_usable(link))
+        return true;
+    link->error = 0;
+    return false;
+}
+
+static void flush(struct endpoint *ep, struct link *link)
+{
+    enum wire_result r = WIRE_LOST;
+
+    if (still_usable(link)) {
+        r = wire_flush(link);
+        if (r == WIRE_LOST) {
+            lose_after_reading(ep, link);
+            return;
+        }
+    } else {
+        lose(ep, link);
+        return;
+    }
+    if (ep->session->state == SESSION_PLAIN)
+        link_forget_flushed(link);
+    update_interest(ep, link);
+}
+
+static bool can_flush(const struct link *link)
+{
+    return link->fd != -1 && (link->state == LINK_UP || link->state == LINK_GREETING) &&
+           link_unflushed(link);
+}
+
+static void carry_out(struct endpoint *ep, struct link *link)
+{
+    if (link->must_close)
+        lose(ep, link);
+    else if (link->state == LINK_WANTED)
+        open_link(ep, link);
+    else if (can_flush(link))
+        flush(ep, link);
+}
+
+void pump_orders(struct endpoint *ep)
+{
+    struct link *link;
+
+    while ((link = session_next_dirty(ep->session)) != NULL)
+        carry_out(ep, link);
+}
+
+bool pump_unflushed(const struct endpoint *ep)
+{
+    for (const struct link *link = ep->session->links; link != NULL; link = link->next)
+        if (can_flush(link))
+            return true;
+    return false;
+}
+
+static void finish_connecting(struct endpoint *ep, struct link *link)
+{
+    switch (wire_connected(link)) {
+    case WIRE_DONE:
+        opened(ep, link);
+        break;
+    case WIRE_LOST:
+        lose(ep, link);
+        break;
+    case WIRE_AGAIN:
+    case WIRE_INTERRUPTED:
+        break;
+    }
+}
+
+static void on_ready(struct endpoint *ep, struct link *link)
+{
+    if (link->fd == -1)
+        return;
+    if (link->state == LINK_CONNECTING) {
+        finish_connecting(ep, link);
+        return;
+    }
+    fill(ep, link, false);
+    if (can_flush(link))
+        flush(ep, link);
+}
+
+static void advance_if_due(struct endpoint *ep)
+{
+    int64_t due = session_due(ep->session);
+
+    if (due >= 0 && due <= clock_now_ms())
+        session_advance(ep->session);
+}
+
+void pump_ready(struct endpoint *ep)
+{
+    struct link *ready[READY_MOST];
+    int count;
+
+    pump_orders(ep);
+    do {
+        count = poller_collect(ep->poller, ready, READY_MOST);
+        for (int i = 0; i < count; i++)
+            on_ready(ep, ready[i]);
+        advance_if_due(ep);
+        pump_orders(ep);
+    } while (count == READY_MOST);
+}
+
+/* --- waiting, for blocking contexts --- */
+
+/* The one link that can answer, when there is nothing else to wait for. */
+static struct link *lone_link(const struct endpoint *ep)
+{
+    struct link *lone = NULL;
+
+    for (struct link *link = ep->session->links; link != NULL; link = link->next) {
+        if (link->waiting.head != NULL || link->state == LINK_CONNECTING || can_flush(link))
+            return NULL;
+        if (link->fd == -1 || (link->sent.head == NULL && link->greetings == 0 && !link->probe))
+            continue;
+        if (lone != NULL)
+            return NULL;
+        lone = link;
+    }
+    return session_due(ep->session) >= 0 ? NULL : lone;
+}
+
+static int milliseconds_until(int64_t at)
+{
+    int64_t now = clock_now_ms();
+
+    if (at < 0)
+        return -1;
+    return at <= now ? 0 : at - now > 3600000 ? 3600000 : (int)(at - now);
+}
+
+static int count_open(const struct endpoint *ep)
+{
+    int count = 0;
+
+    for (const struct link *link = ep->session->links; link != NULL; link = link->next)
+        count += link->fd != -1;
+    return count;
+}
+
+/* Parallel arrays: what is polled, and whose it is. */
+static int gather(const struct endpoint *ep, struct pollfd *fds, struct link **links)
+{
+    int count = 0;
+
+    for (struct link *link = ep->session->links; link != NULL; link = link->next)
+        if (link->fd != -1) {
+            uint32_t wanted = wanted_events(link);
+
+            links[count] = link;
+            fds[count++] = (struct pollfd){
+                .fd = link->fd,
+                .events = (short)((wanted & EPOLLIN ? POLLIN : 0) | (wanted & EPOLLOUT ? POLLOUT : 0))};
+        }
+    return count;
+}
+
+static enum pump_result poll_links(struct endpoint *ep, struct pollfd *fds, struct link **links,
+                                   int64_t deadline_ms)
+{
+    int count = gather(ep, fds, links);
+    int64_t due = session_due(ep->session);
+    int n = poll(fds, (nfds_t)count, milliseconds_until(clock_earlier(due, deadline_ms)));
+
+    if (n == -1)
+        return errno == EINTR ? PUMP_INTERRUPTED : PUMP_TIMEOUT;
+    for (int i = 0; n > 0 && i < count; i++)
+        if (fds[i].revents != 0)
+            on_ready(ep, links[i]);
+    advance_if_due(ep);
+    pump_orders(ep);
+    if (n == 0 && deadline_ms >= 0 && clock_now_ms() >= deadline_ms)
+        return PUMP_TIMEOUT;
+    return PUMP_MOVED;
+}
+
+static enum pump_result wait_for_many(struct endpoint *ep, int64_t deadline_ms)
+{
+    struct pollfd fds_on_stack[POLL_ON_STACK], *fds = fds_on_stack;
+    struct link *links_on_stack[POLL_ON_STACK], **links = links_on_stack;
+    int count = count_open(ep);
+    enum pump_result r = PUMP_TIMEOUT;
+
+    if (count > POLL_ON_STACK) {
+        fds = malloc((size_t)count * sizeof *fds);
+        links = malloc((size_t)count * sizeof *links);
+    }
+    if (fds != NULL && links != NULL)
+        r = poll_links(ep, fds, links, deadline_ms);
+    if (count > POLL_ON_STACK) {
+        free(fds);
+        free(links);
+    }
+    return r;
+}
+
+enum pump_result pump_wait_any(struct endpoint *ep, int64_t deadline_ms)
+{
+    pump_orders(ep);
+    return wait_for_many(ep, deadline_ms);
+}
+
+enum pump_result pump_wait(struct endpoint *ep, int64_t deadline_ms)
+{
+    struct link *lone;
+    enum wire_result r;
+
+    pump_orders(ep);
+    if (session_deliverable(ep->session) || ep->session->state == SESSION_ENDED)
+        return PUMP_MOVED;
+    lone = lone_link(ep);
+    if (lone == NULL)
+        return wait_for_many(ep, deadline_ms);
+    r = fill(ep, lone, true);
+    pump_orders(ep);
+    if (r == WIRE_AGAIN)
+        return PUMP_TIMEOUT;
+    return r == WIRE_INTERRUPTED ? PUMP_INTERRUPTED : PUMP_MOVED;
+}

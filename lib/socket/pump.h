@@ -1,0 +1,29 @@
+/* The pump moves bytes between the links of an endpoint and their sockets, and
+ * carries out what its session wants done to connections. */
+#ifndef REDISROUTE_SOCKET_PUMP_H
+#define REDISROUTE_SOCKET_PUMP_H
+
+#include "socket/endpoint.h"
+
+enum pump_result {
+    PUMP_MOVED, /* something happened: look at the session */
+    PUMP_TIMEOUT,
+    PUMP_INTERRUPTED,
+};
+
+/* Opens, closes and flushes what the session wants. Does not wait. */
+void pump_orders(struct endpoint *);
+/* Handles all links that are ready, timers, and the orders that follow. Needs a
+ * poller. Does not wait. */
+void pump_ready(struct endpoint *);
+/* Waits until something happens; *deadline_ms is when to give up, -1 for never, and
+ * is looked at only where the socket's own timeout does not do it. */
+enum pump_result pump_wait(struct endpoint *, int64_t deadline_ms);
+/* The same for any kind of context, and without trusting the socket's own timeout. */
+enum pump_result pump_wait_any(struct endpoint *, int64_t deadline_ms);
+/* Some bytes that the kernel has not taken. */
+bool pump_unflushed(const struct endpoint *);
+/* Closes the link's socket and tells nobody. */
+void pump_close(struct endpoint *, struct link *);
+
+#endif

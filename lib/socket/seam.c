@@ -1,0 +1,108 @@
+/* The seam: the system calls of the hiredis inside end here. A descriptor that is no
+ * endpoint's goes straight to the kernel, and so does everything when
+ * REDISROUTE_OFF is set, since no endpoint is ever made then. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "config/config.h"
+#include "socket/endpoint.h"
+#include "socket/hooks.h"
+#include "socket/seam.h"
+
+int seam_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+    struct endpoint *stale = descriptor_find(fd);
+    int result, error;
+
+    if (stale != NULL)
+        endpoint_forget(stale);
+    result = connect(fd, address, length);
+    error = errno;
+    if ((result == 0 || error == EINPROGRESS) &&
+        (address->sa_family == AF_INET || address->sa_family == AF_INET6) && !config_get()->off)
+        endpoint_create(fd, address, length, hooks_connecting_async());
+    errno = error;
+    return result;
+}
+
+ssize_t seam_read(int fd, void *to, size_t size)
+{
+    struct endpoint *ep = descriptor_find(fd);
+
+    return ep != NULL ? endpoint_read(ep, to, size) : read(fd, to, size);
+}
+
+ssize_t seam_write(int fd, const void *bytes, size_t length)
+{
+    struct endpoint *ep = descriptor_find(fd);
+
+    return ep != NULL ? endpoint_write(ep, bytes, length) : write(fd, bytes, length);
+}
+
+ssize_t seam_recv(int fd, void *to, size_t size, int flags)
+{
+    struct endpoint *ep = descriptor_find(fd);
+
+    return ep != NULL ? endpoint_read(ep, to, size) : recv(fd, to, size, flags);
+}
+
+ssize_t seam_send(int fd, const void *bytes, size_t length, int flags)
+{
+    struct endpoint *ep = descriptor_find(fd);
+
+    return ep != NULL ? endpoint_write(ep, bytes, length) : send(fd, bytes, length, flags);
+}
+
+int seam_close(int fd)
+{
+    struct endpoint *ep = descriptor_find(fd);
+
+    return ep != NULL ? endpoint_close(ep) : close(fd);
+}
+
+int seam_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    return poll(fds, count, timeout_ms);
+}
+
+int seam_getsockopt(int fd, int level, int name, void *value, socklen_t *size)
+{
+    const struct endpoint *ep = descriptor_find(fd);
+
+    if (ep == NULL || ep->session == NULL || level != SOL_SOCKET || name != SO_ERROR ||
+        *size < sizeof(int))
+        return getsockopt(fd, level, name, value, size);
+    *(int *)value = endpoint_connect_error(ep);
+    *size = sizeof(int);
+    return 0;
+}
+
+int seam_setsockopt(int fd, int level, int name, const void *value, socklen_t size)
+{
+    struct endpoint *ep = descriptor_find(fd);
+
+    return ep != NULL ? endpoint_set_option(ep, level, name, value, size)
+                      : setsockopt(fd, level, name, value, size);
+}
+
+/* hiredis makes every socket non-blocking to connect, and only a blocking context's
+ * blocking again. */
+int seam_fcntl(int fd, int command, ...)
+{
+    struct endpoint *ep = descriptor_find(fd);
+    va_list arguments;
+    int value;
+
+    if (command != F_SETFL)
+        return fcntl(fd, command); /* F_GETFL: hiredis knows no other */
+    va_start(arguments, command);
+    value = va_arg(arguments, int);
+    va_end(arguments);
+    if (ep != NULL && ep->kind != ENDPOINT_ASYNC)
+        ep->kind = value & O_NONBLOCK ? ENDPOINT_NONBLOCK : ENDPOINT_BLOCKING;
+    return fcntl(fd, command, value);
+}
