@@ -1,15 +1,12 @@
 /* Asynchronous contexts on five event loops: callbacks come in the order of issue, each exactly
  * once, with the statuses of hiredis, and nothing blocks the loop. */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../support/async_client.h"
@@ -19,6 +16,7 @@
 #include "../support/loop.h"
 #include "../support/port.h"
 #include "../support/server.h"
+#include "../support/silent_host.h"
 #include "../support/suite.h"
 #include "../support/target.h"
 #include "../support/until.h"
@@ -215,27 +213,13 @@ START_TEST(test_refused_without_a_command)
 }
 END_TEST
 
-/* A backlog that is full drops further SYNs: to the client the host is silent. */
-static int silent_host(int *listener, int fillers[2])
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    *listener = socket(AF_INET, SOCK_STREAM, 0);
-    MUST(bind(*listener, (struct sockaddr *)&address, size) == 0 && listen(*listener, 0) == 0);
-    MUST(getsockname(*listener, (struct sockaddr *)&address, &size) == 0);
-    for (int i = 0; i < 2; i++) {
-        fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-        connect(fillers[i], (struct sockaddr *)&address, size);
-    }
-    return ntohs(address.sin_port);
-}
-
 START_TEST(test_a_silent_host_does_not_stop_the_loop)
 {
     struct async_client client = {0}, other = {0};
-    int listener, fillers[2], port = silent_host(&listener, fillers);
+    struct silent_host host;
+    silent_host_start(&host);
     struct loop *loop = loop_of(_i);
-    async_open(&client, loop, port);
+    async_open(&client, loop, host.port);
     async_expect(&client, "never", "GET async:key");
     async_open(&other, loop, target_port(target_of(_i)));
     expect_sets_and_gets(&other, 50);
@@ -247,7 +231,7 @@ START_TEST(test_a_silent_host_does_not_stop_the_loop)
     ck_assert_int_eq(client.nulls, 1);
     async_close(&other);
     loop_destroy(loop);
-    close(listener), close(fillers[0]), close(fillers[1]);
+    silent_host_stop(&host);
 }
 END_TEST
 

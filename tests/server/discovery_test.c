@@ -19,6 +19,7 @@
 #include "../support/fake_node.h"
 #include "../support/port.h"
 #include "../support/server.h"
+#include "../support/silent_host.h"
 #include "../support/suite.h"
 #include "../support/target.h"
 #include "../support/until.h"
@@ -281,28 +282,17 @@ END_TEST
 
 START_TEST(test_a_host_that_is_silent_costs_the_connect_timeout)
 {
-    /* A backlog that is full: further SYNs are dropped. */
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
-    bind(listener, (struct sockaddr *)&address, size);
-    listen(listener, 0);
-    getsockname(listener, (struct sockaddr *)&address, &size);
-    redisContext *fillers[4], *c = NULL;
+    struct silent_host host;
+    silent_host_start(&host);
     int64_t start = now_ms();
-    for (int i = 0; i < 4; i++) {
-        start = now_ms();
-        fillers[i] = redisConnectWithTimeout("127.0.0.1", ntohs(address.sin_port),
-                                             (struct timeval){.tv_usec = 300000});
-        c = fillers[i];
-    }
+    redisContext *c =
+        redisConnectWithTimeout("127.0.0.1", host.port, (struct timeval){.tv_usec = 300000});
     ck_assert_int_eq(c->err, REDIS_ERR_IO);
     ck_assert_str_eq(c->errstr, "Connection timed out");
     ck_assert_int_ge(now_ms() - start, 290);
     ck_assert_int_le(now_ms() - start, 2500);
-    for (int i = 0; i < 4; i++)
-        redisFree(fillers[i]);
-    close(listener);
+    redisFree(c);
+    silent_host_stop(&host);
 }
 END_TEST
 
