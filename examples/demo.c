@@ -7,18 +7,20 @@
 
 #include <hiredis/hiredis.h>
 
-static int command(redisContext *c, const char *text, char key)
+static int command(redisContext *c, const char *text, const char *key)
 {
     redisReply *reply = redisCommand(c, text, key, key);
     if (!reply) {
-        printf("  %c: the connection broke: %s\n", key, c->errstr);
+        printf("  %s: the connection broke: %s\n", key, c->errstr);
         return 1;
     }
     int failed = reply->type == REDIS_REPLY_ERROR;
-    printf("  %c: %s\n", key, reply->str ? reply->str : "(nil)");
+    printf("  %s: %s\n", key, reply->str ? reply->str : "(nil)");
     freeReplyObject(reply);
     return failed;
 }
+
+static const char *const keys[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
 
 int main(int argc, char **argv)
 {
@@ -33,11 +35,11 @@ int main(int argc, char **argv)
     }
     int failures = 0;
     printf(" SET\n");
-    for (char key = 'a'; key <= 'h'; key++)
-        failures += command(c, "SET %c value-of-%c", key);
+    for (int i = 0; i < 8; i++)
+        failures += command(c, "SET %s value-of-%s", keys[i]);
     printf(" GET\n");
-    for (char key = 'a'; key <= 'h'; key++)
-        failures += command(c, "GET %c", key);
+    for (int i = 0; i < 8; i++)
+        failures += command(c, "GET %s", keys[i]);
     redisFree(c);
     printf(" %d of 16 commands failed\n", failures);
     return failures > 0;
