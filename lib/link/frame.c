@@ -28,39 +28,55 @@ static enum frame_result partial(struct frame *frame, const char *data, size_t l
     return FRAME_PARTIAL;
 }
 
-/* One item more. True: it was the last one of the reply. */
-static bool count_item(struct frame *frame, const struct resp_item *item)
+/* One value more. True: it was the last one of the reply. */
+static bool count_value(struct frame *frame, uint64_t inside)
 {
-    frame->behind += item->values;
-    if (resp_is_attribute(item))
-        return false;
+    frame->behind += inside;
     if (frame->behind == 0)
         return true;
     frame->behind--;
     return false;
 }
 
-enum frame_result frame_scan(struct frame *frame, const char *data, size_t length, size_t *end)
+/* One item at `scanned`. Whole: *last says whether the reply is whole with it. */
+static enum frame_result scan_item(struct frame *frame, const char *data, size_t length, bool *last)
 {
     struct resp_item item;
-    size_t used = 0;
-    enum resp_result result;
+    size_t used;
+    enum resp_result result =
+        resp_read(data + frame->scanned, length - frame->scanned, &item, &used);
+
+    if (result == RESP_PARTIAL)
+        return partial(frame, data, length, used);
+    if (result == RESP_BROKEN || frame->behind > behind_max)
+        return FRAME_BROKEN;
+    frame->scanned += used;
+    if (resp_is_attribute(&item))
+        frame->behind += item.values;
+    else
+        *last = count_value(frame, item.values);
+    return FRAME_WHOLE;
+}
+
+enum frame_result frame_scan(struct frame *frame, const char *data, size_t length, size_t *end)
+{
+    enum frame_result result = FRAME_WHOLE;
+    bool last = false;
 
     if (length < frame->needed || still_open(frame, data, length))
         return FRAME_PARTIAL;
     frame->searched = 0;
-    for (;;) {
-        result = resp_read(data + frame->scanned, length - frame->scanned, &item, &used);
-        if (result == RESP_BROKEN || frame->behind > behind_max)
-            return FRAME_BROKEN;
-        if (result == RESP_PARTIAL)
-            return partial(frame, data, length, used);
-        frame->scanned += used;
-        if (count_item(frame, &item))
-            break;
+    while (result == FRAME_WHOLE && !last) {
+        size_t quick = frame_quick(data + frame->scanned, length - frame->scanned);
+
+        frame->scanned += quick;
+        if (quick > 0)
+            last = count_value(frame, 0);
+        else
+            result = scan_item(frame, data, length, &last);
     }
     *end = frame->scanned;
-    return FRAME_WHOLE;
+    return result;
 }
 
 static bool is_array(char type)

@@ -38,26 +38,27 @@ bool frame_array_header(const char *data, size_t length, char *type, long long *
                         size_t *header_length);
 
 enum {
-    FRAME_QUICK_DIGITS = 9,         /* of a bulk's length: cannot overflow */
-    FRAME_QUICK_NUMBER_DIGITS = 18, /* of an integer: cannot leave int64 */
-    FRAME_QUICK_STATUS = 32,        /* longer ones are for frame_scan */
+    FRAME_QUICK_DIGITS = 18, /* of an integer: cannot leave int64 */
+    FRAME_QUICK_STATUS = 32, /* longer ones are for frame_scan */
 };
 
 static inline bool frame_is_crlf(const char *at)
 {
-    return at[0] == '\r' && at[1] == '\n';
+    return memcmp(at, "\r\n", 2) == 0;
 }
 
+/* The header of a bulk, of up to four digits, or all of the null bulk: five bytes. */
 static inline size_t frame_quick_bulk(const char *data, size_t length)
 {
-    size_t at = 1, size = 0, digit;
+    size_t size, digit, at;
 
-    while (at < length && (digit = (size_t)(data[at] - '0')) < 10 && at <= FRAME_QUICK_DIGITS) {
+    if (length < 5)
+        return 0;
+    size = (size_t)data[1] - '0';
+    if (size > 9)
+        return memcmp(data, "$-1\r\n", 5) == 0 ? 5 : 0;
+    for (at = 2; at < 5 && (digit = (size_t)data[at] - '0') <= 9; at++)
         size = size * 10 + digit;
-        at++;
-    }
-    if (at == 1)
-        return length >= 5 && memcmp(data, "$-1\r\n", 5) == 0 ? 5 : 0;
     if (length < at + size + 4 || !frame_is_crlf(data + at) || !frame_is_crlf(data + at + size + 2))
         return 0;
     return at + size + 4;
@@ -66,17 +67,23 @@ static inline size_t frame_quick_bulk(const char *data, size_t length)
 static inline size_t frame_quick_integer(const char *data, size_t length)
 {
     size_t first = length > 1 && data[1] == '-' ? 2 : 1, at = first;
+    size_t end = length < first + FRAME_QUICK_DIGITS ? length : first + FRAME_QUICK_DIGITS;
 
-    while (at < length && (unsigned)(data[at] - '0') < 10 && at < first + FRAME_QUICK_NUMBER_DIGITS)
+    while (at < end && (unsigned)data[at] - '0' < 10)
         at++;
-    if (at == first || length < at + 2 || !frame_is_crlf(data + at) || data[first] == '0')
-        return at == 2 && length >= 4 && memcmp(data, ":0\r\n", 4) == 0 ? 4 : 0;
+    if (at == first || length < at + 2 || !frame_is_crlf(data + at) ||
+        (data[first] == '0' && at != 2))
+        return 0;
     return at + 2;
 }
 
 static inline size_t frame_quick_status(const char *data, size_t length)
 {
-    for (size_t at = 1; at + 1 < length && at < FRAME_QUICK_STATUS; at++)
+    size_t end = length < FRAME_QUICK_STATUS ? length : FRAME_QUICK_STATUS;
+
+    if (length >= 5 && memcmp(data, "+OK\r\n", 5) == 0)
+        return 5;
+    for (size_t at = 1; at + 1 < end; at++)
         if (frame_is_crlf(data + at))
             return at + 2;
     return 0;
