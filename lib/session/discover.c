@@ -129,7 +129,6 @@ void discover_lost(struct session *s)
         session_touch(s, probe);
         return;
     }
-    probe->state = LINK_IDLE;
     s->probe = NULL;
     cluster_learn_plain(s->settings.host, s->settings.port, session_now(s));
     become_plain(s);

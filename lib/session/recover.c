@@ -137,7 +137,9 @@ void session_link_lost(struct session *s, struct link *link, int why)
     if (s->state == SESSION_ENDED)
         return;
     if (link->probe) {
-        discover_lost(s);
+        link->state = LINK_IDLE;
+        if (link == s->probe) /* else it has answered, and was closed for that */
+            discover_lost(s);
         return;
     }
     if (s->topology == NULL) {
