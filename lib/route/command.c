@@ -1,0 +1,305 @@
+/* Look-up and keys of commands.
+ *
+ * A name is compared as one or two machine words. Its first eight and its last eight bytes (or the
+ * one word it fits in, with zeros behind) are hashed, the hash leads to the only row that it can
+ * be, and that row's words are compared. generate_commands.py computes the same in hash_input(). */
+#include "route/command.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "route/command_table.inc"
+
+enum { WORD = sizeof(uint64_t) };
+
+/* Sets the bit in which a letter's lower case differs from its upper case. */
+#define FOLD UINT64_C(0x2020202020202020)
+
+static inline char lower_of(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+static bool equal_folded(const char *bytes, const char *lower, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (lower_of(bytes[i]) != lower[i])
+            return false;
+    return true;
+}
+
+bool bytes_equal_ignoring_case(struct bytes bytes, const char *lower)
+{
+    return strlen(lower) == bytes.length && equal_folded(bytes.data, lower, bytes.length);
+}
+
+/* --- look-up --- */
+
+/* The first byte becomes the lowest. */
+static inline uint64_t load(const char *bytes)
+{
+    uint64_t word;
+
+    memcpy(&word, bytes, sizeof word);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return word;
+}
+
+static inline uint64_t load_half(const char *bytes)
+{
+    uint32_t word;
+
+    memcpy(&word, bytes, sizeof word);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap32(word);
+#endif
+    return word;
+}
+
+/* One to eight bytes. The pieces may overlap, and agree where they do. */
+static inline uint64_t load_short(const char *bytes, size_t length)
+{
+    const unsigned char *u = (const unsigned char *)bytes;
+
+    if (length >= WORD / 2)
+        return load_half(bytes) | load_half(bytes + length - WORD / 2) << (8 * (length - WORD / 2));
+    return u[0] | (uint64_t)u[length / 2] << (length / 2 * 8) |
+           (uint64_t)u[length - 1] << (8 * (length - 1));
+}
+
+static inline const struct command *row_of(uint64_t hash_input)
+{
+    return &table[row_of_hash[hash_input * HASH_MULTIPLIER >> (64 - HASH_BITS)]];
+}
+
+/* Only letters may differ in a bit of FOLD; their bytes have that bit and the one above. */
+static inline bool equal_word(uint64_t word, uint64_t lower)
+{
+    return (word | (lower >> 1 & FOLD & lower)) == lower;
+}
+
+/* The word that a row is looked up by, which is the end of its name. */
+static const char *word_of(const struct command *c)
+{
+    return c->name + strlen(c->name) - c->length;
+}
+
+static bool is_named(const struct command *c, struct bytes name)
+{
+    return c->length == name.length && equal_folded(name.data, word_of(c), name.length);
+}
+
+static const struct command *lookup_subcommand(const struct command *container,
+                                               const struct bytes *argv, int argc)
+{
+    if (argc > 1)
+        for (int i = 0; i < container->subcommand_count; i++)
+            if (is_named(&container->subcommands[i], argv[1]))
+                return &container->subcommands[i];
+    return container;
+}
+
+/* More than eight bytes; no container of subcommands has such a name. */
+static const struct command *lookup_long(struct bytes name)
+{
+    uint64_t head = load(name.data), tail = load(name.data + name.length - WORD);
+    const struct command *c = row_of((head | FOLD) ^ ((tail | FOLD) << 3 | (tail | FOLD) >> 61));
+
+    if (c->length != name.length || !equal_word(head, c->word[0]) || !equal_word(tail, c->word[1]))
+        return NULL;
+    return name.length <= 2 * WORD || is_named(c, name) ? c : NULL;
+}
+
+/* What stands here is run for every command; the calls end it, so that it needs no stack. */
+const struct command *command_lookup(const struct bytes *argv, int argc)
+{
+    const struct command *c;
+    uint64_t word;
+
+    if (argc < 1 || argv[0].length == 0 || argv[0].length > LONGEST_NAME)
+        return NULL;
+    if (argv[0].length > WORD)
+        return lookup_long(argv[0]);
+    word = load_short(argv[0].data, argv[0].length);
+    c = row_of(word | FOLD);
+    if (c->length != argv[0].length || !equal_word(word, c->word[0]))
+        return NULL;
+    return c->subcommand_count == 0 ? c : lookup_subcommand(c, argv, argc);
+}
+
+/* --- keys --- */
+
+struct line {
+    const struct bytes *argv;
+    int argc;
+};
+
+/* How many words belong to an option, 0 when the word is none. */
+static int values_of(const struct command_option *options, struct bytes word)
+{
+    for (; options != NULL && options->word != NULL; options++)
+        if (bytes_equal_ignoring_case(word, options->word))
+            return options->values;
+    return 0;
+}
+
+/* Where the word stands, searching to the end; 0: nowhere. */
+static int find_word(const struct line *line, const char *word, int start, bool last,
+                     const struct command_option *options)
+{
+    int found = 0;
+
+    for (int i = start; i < line->argc; i++) {
+        if (bytes_equal_ignoring_case(line->argv[i], word)) {
+            found = i;
+            if (!last)
+                break;
+        } else {
+            i += values_of(options, line->argv[i]);
+        }
+    }
+    return found;
+}
+
+static int find_word_backwards(const struct line *line, const char *word, int start)
+{
+    for (int i = start; i > 0; i--)
+        if (bytes_equal_ignoring_case(line->argv[i], word))
+            return i;
+    return 0;
+}
+
+static int search_word(const struct command *c, const struct key_spec *spec,
+                       const struct line *line)
+{
+    int at = spec->start < 0 ? find_word_backwards(line, spec->word, line->argc + spec->start)
+                             : find_word(line, spec->word, spec->start,
+                                         spec->search == KEYS_AFTER_LAST_WORD, c->options);
+
+    return at > 0 ? at + 1 : 0;
+}
+
+/* The index that the keys are found from; 0: there are none. */
+static int search(const struct command *c, const struct key_spec *spec, const struct line *line)
+{
+    int at = 0;
+
+    switch (spec->search) {
+    case KEYS_AT_INDEX:
+        at = spec->start;
+        break;
+    case KEYS_AT_INDEX_IF_ANY:
+        at = spec->start < line->argc && line->argv[spec->start].length > 0 ? spec->start : 0;
+        break;
+    case KEYS_AFTER_WORD:
+    case KEYS_AFTER_LAST_WORD:
+        at = search_word(c, spec, line);
+        break;
+    }
+    return at < line->argc ? at : 0;
+}
+
+/* A count as the server reads it: digits, and what follows them does not matter. -1: none. */
+static int count_of(struct bytes word)
+{
+    long count = 0;
+    size_t i = word.length > 0 && word.data[0] == '+';
+
+    if (i == word.length || word.data[i] < '0' || word.data[i] > '9')
+        return -1;
+    for (; i < word.length && word.data[i] >= '0' && word.data[i] <= '9'; i++) {
+        count = count * 10 + (word.data[i] - '0');
+        if (count > INT_MAX)
+            return -1;
+    }
+    return (int)count;
+}
+
+static struct key_range find_to_last(const struct key_spec *spec, const struct line *line, int at)
+{
+    struct key_range range = {at, at + spec->last, spec->step};
+
+    if (spec->last < 0 && spec->limit > 1)
+        range.last = at + (line->argc - at) / spec->limit + spec->last;
+    else if (spec->last < 0)
+        range.last = line->argc + spec->last;
+    return range;
+}
+
+static struct key_range find_by_count(const struct key_spec *spec, const struct line *line, int at)
+{
+    struct key_range range = {0, 0, spec->step};
+    int count = at + spec->count_at < line->argc ? count_of(line->argv[at + spec->count_at]) : -1;
+
+    if (count > 0 && count < line->argc) {
+        range.first = at + spec->first;
+        range.last = range.first + (count - 1) * spec->step;
+    }
+    return range;
+}
+
+static bool find(const struct command *c, const struct key_spec *spec, const struct line *line,
+                 struct key_range *range)
+{
+    int at = search(c, spec, line);
+
+    if (at == 0)
+        return false;
+    switch (spec->find) {
+    case KEYS_TO_LAST:
+        *range = find_to_last(spec, line, at);
+        break;
+    case KEYS_BY_COUNT:
+        *range = find_by_count(spec, line, at);
+        break;
+    }
+    if (range->first < 1 || range->last < range->first || range->last >= line->argc)
+        return false;
+    range->last -= (range->last - range->first) % range->step;
+    return true;
+}
+
+int command_keys(const struct command *c, const struct bytes *argv, int argc,
+                 struct key_range ranges[COMMAND_RANGES_MAX])
+{
+    struct line line = {argv, argc};
+    int count = 0;
+
+    for (int i = 0; i < c->key_spec_count && count < COMMAND_RANGES_MAX; i++)
+        count += find(c, &c->key_specs[i], &line, &ranges[count]);
+    return count;
+}
+
+/* --- the rest --- */
+
+static bool asks_to_block(const struct command *c, const struct line *line)
+{
+    int keys = find_word(line, "streams", 1, false, c->options);
+    struct line before = {line->argv, keys > 0 ? keys : line->argc};
+
+    for (int i = 1; i < before.argc; i += 1 + values_of(c->options, before.argv[i]))
+        if (bytes_equal_ignoring_case(before.argv[i], "block"))
+            return true;
+    return false;
+}
+
+bool command_blocks(const struct command *c, const struct bytes *argv, int argc)
+{
+    struct line line = {argv, argc};
+
+    if ((c->flags & COMMAND_BLOCKS_IF_ASKED) != 0)
+        return asks_to_block(c, &line);
+    return (c->flags & COMMAND_BLOCKING) != 0;
+}
+
+size_t command_count(void)
+{
+    return TABLE_ROWS - 1;
+}
+
+const struct command *command_at(size_t i)
+{
+    return i < command_count() ? &table[i + 1] : NULL;
+}

@@ -1,0 +1,223 @@
+/* CRC16 eight bytes at a time. Every key costs this, so the search for a '{' goes along with it.
+ *
+ * A checksum that starts at 0 does not see zero bytes in front of the message. So what is more than
+ * a multiple of eight bytes is taken first, as a word with zeros in front, and there is no tail. */
+#include "route/slot.h"
+
+#include <string.h>
+
+#define ALWAYS __attribute__((always_inline))
+
+enum { WORD = sizeof(uint64_t), SLOT_MASK = SLOT_COUNT - 1 };
+
+/* POWER_n is x^(16+n) modulo the polynomial x^16 + x^12 + x^5 + 1. */
+#define TIMES_X(power) ((((power) << 1) & 0xFFFF) ^ ((power)&0x8000 ? 0x1021 : 0))
+
+enum {
+    POWER_0 = 0x1021,
+    POWER_1 = TIMES_X(POWER_0),
+    POWER_2 = TIMES_X(POWER_1),
+    POWER_3 = TIMES_X(POWER_2),
+    POWER_4 = TIMES_X(POWER_3),
+    POWER_5 = TIMES_X(POWER_4),
+    POWER_6 = TIMES_X(POWER_5),
+    POWER_7 = TIMES_X(POWER_6),
+    POWER_8 = TIMES_X(POWER_7),
+    POWER_9 = TIMES_X(POWER_8),
+    POWER_10 = TIMES_X(POWER_9),
+    POWER_11 = TIMES_X(POWER_10),
+    POWER_12 = TIMES_X(POWER_11),
+    POWER_13 = TIMES_X(POWER_12),
+    POWER_14 = TIMES_X(POWER_13),
+    POWER_15 = TIMES_X(POWER_14),
+    POWER_16 = TIMES_X(POWER_15),
+    POWER_17 = TIMES_X(POWER_16),
+    POWER_18 = TIMES_X(POWER_17),
+    POWER_19 = TIMES_X(POWER_18),
+    POWER_20 = TIMES_X(POWER_19),
+    POWER_21 = TIMES_X(POWER_20),
+    POWER_22 = TIMES_X(POWER_21),
+    POWER_23 = TIMES_X(POWER_22),
+    POWER_24 = TIMES_X(POWER_23),
+    POWER_25 = TIMES_X(POWER_24),
+    POWER_26 = TIMES_X(POWER_25),
+    POWER_27 = TIMES_X(POWER_26),
+    POWER_28 = TIMES_X(POWER_27),
+    POWER_29 = TIMES_X(POWER_28),
+    POWER_30 = TIMES_X(POWER_29),
+    POWER_31 = TIMES_X(POWER_30),
+    POWER_32 = TIMES_X(POWER_31),
+    POWER_33 = TIMES_X(POWER_32),
+    POWER_34 = TIMES_X(POWER_33),
+    POWER_35 = TIMES_X(POWER_34),
+    POWER_36 = TIMES_X(POWER_35),
+    POWER_37 = TIMES_X(POWER_36),
+    POWER_38 = TIMES_X(POWER_37),
+    POWER_39 = TIMES_X(POWER_38),
+    POWER_40 = TIMES_X(POWER_39),
+    POWER_41 = TIMES_X(POWER_40),
+    POWER_42 = TIMES_X(POWER_41),
+    POWER_43 = TIMES_X(POWER_42),
+    POWER_44 = TIMES_X(POWER_43),
+    POWER_45 = TIMES_X(POWER_44),
+    POWER_46 = TIMES_X(POWER_45),
+    POWER_47 = TIMES_X(POWER_46),
+    POWER_48 = TIMES_X(POWER_47),
+    POWER_49 = TIMES_X(POWER_48),
+    POWER_50 = TIMES_X(POWER_49),
+    POWER_51 = TIMES_X(POWER_50),
+    POWER_52 = TIMES_X(POWER_51),
+    POWER_53 = TIMES_X(POWER_52),
+    POWER_54 = TIMES_X(POWER_53),
+    POWER_55 = TIMES_X(POWER_54),
+    POWER_56 = TIMES_X(POWER_55),
+    POWER_57 = TIMES_X(POWER_56),
+    POWER_58 = TIMES_X(POWER_57),
+    POWER_59 = TIMES_X(POWER_58),
+    POWER_60 = TIMES_X(POWER_59),
+    POWER_61 = TIMES_X(POWER_60),
+    POWER_62 = TIMES_X(POWER_61),
+    POWER_63 = TIMES_X(POWER_62),
+};
+
+/* Checksums are kept with their bytes swapped, so that they can be added to a word just as it is
+ * loaded: its first byte is the lowest, and meets the checksum's high byte. */
+#define SWAPPED(crc) (uint16_t)((crc) >> 8 | (crc) << 8)
+
+#define BIT(byte, n, power) ((byte) >> (n)&1 ? (power) : 0)
+#define ENTRY(b, p0, p1, p2, p3, p4, p5, p6, p7)                                                   \
+    SWAPPED(BIT(b, 0, p0) ^ BIT(b, 1, p1) ^ BIT(b, 2, p2) ^ BIT(b, 3, p3) ^ BIT(b, 4, p4) ^        \
+            BIT(b, 5, p5) ^ BIT(b, 6, p6) ^ BIT(b, 7, p7))
+#define ENTRIES_4(b, ...)                                                                          \
+    ENTRY(b, __VA_ARGS__), ENTRY((b) + 1, __VA_ARGS__), ENTRY((b) + 2, __VA_ARGS__),               \
+        ENTRY((b) + 3, __VA_ARGS__)
+#define ENTRIES_16(b, ...)                                                                         \
+    ENTRIES_4(b, __VA_ARGS__), ENTRIES_4((b) + 4, __VA_ARGS__), ENTRIES_4((b) + 8, __VA_ARGS__),   \
+        ENTRIES_4((b) + 12, __VA_ARGS__)
+#define ENTRIES_64(b, ...)                                                                         \
+    ENTRIES_16(b, __VA_ARGS__), ENTRIES_16((b) + 16, __VA_ARGS__),                                 \
+        ENTRIES_16((b) + 32, __VA_ARGS__), ENTRIES_16((b) + 48, __VA_ARGS__)
+#define ENTRIES(...)                                                                               \
+    ENTRIES_64(0, __VA_ARGS__), ENTRIES_64(64, __VA_ARGS__), ENTRIES_64(128, __VA_ARGS__),         \
+        ENTRIES_64(192, __VA_ARGS__)
+
+/* remainder_of[n][byte]: the checksum of that byte with n zero bytes behind it. */
+static const uint16_t remainder_of[WORD][256] = {
+    {ENTRIES(POWER_0, POWER_1, POWER_2, POWER_3, POWER_4, POWER_5, POWER_6, POWER_7)},
+    {ENTRIES(POWER_8, POWER_9, POWER_10, POWER_11, POWER_12, POWER_13, POWER_14, POWER_15)},
+    {ENTRIES(POWER_16, POWER_17, POWER_18, POWER_19, POWER_20, POWER_21, POWER_22, POWER_23)},
+    {ENTRIES(POWER_24, POWER_25, POWER_26, POWER_27, POWER_28, POWER_29, POWER_30, POWER_31)},
+    {ENTRIES(POWER_32, POWER_33, POWER_34, POWER_35, POWER_36, POWER_37, POWER_38, POWER_39)},
+    {ENTRIES(POWER_40, POWER_41, POWER_42, POWER_43, POWER_44, POWER_45, POWER_46, POWER_47)},
+    {ENTRIES(POWER_48, POWER_49, POWER_50, POWER_51, POWER_52, POWER_53, POWER_54, POWER_55)},
+    {ENTRIES(POWER_56, POWER_57, POWER_58, POWER_59, POWER_60, POWER_61, POWER_62, POWER_63)},
+};
+
+/* The word's first byte becomes its lowest. */
+static inline uint64_t load(const char *bytes)
+{
+    uint64_t word;
+
+    memcpy(&word, bytes, sizeof word);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return word;
+}
+
+static inline uint64_t load_half(const char *bytes)
+{
+    uint32_t word;
+
+    memcpy(&word, bytes, sizeof word);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap32(word);
+#endif
+    return word;
+}
+
+/* Fewer than eight bytes, at the word's high end, and none read that is not the key's. */
+static inline uint64_t load_short(const char *bytes, size_t length)
+{
+    const unsigned char *u = (const unsigned char *)bytes;
+    unsigned shift = 8 * (unsigned)(WORD - length);
+
+    if (length >= WORD / 2)
+        return load_half(bytes) << shift | load_half(bytes + length - 4) << 32;
+    if (length == 0)
+        return 0;
+    return (uint64_t)u[0] << shift | (uint64_t)u[length / 2] << (shift + length / 2 * 8) |
+           (uint64_t)u[length - 1] << 56;
+}
+
+/* Written so that compilers take two bytes out of a register between shifts. */
+static inline ALWAYS uint64_t step(uint64_t word)
+{
+    uint32_t low = (uint32_t)word, high = (uint32_t)(word >> 32), crc;
+
+    crc = remainder_of[7][low & 0xFF];
+    crc ^= remainder_of[6][low >> 8 & 0xFF];
+    low >>= 16;
+    crc ^= remainder_of[5][low & 0xFF];
+    crc ^= remainder_of[4][low >> 8];
+    crc ^= remainder_of[3][high & 0xFF];
+    crc ^= remainder_of[2][high >> 8 & 0xFF];
+    high >>= 16;
+    crc ^= remainder_of[1][high & 0xFF];
+    crc ^= remainder_of[0][high >> 8];
+    return crc;
+}
+
+/* Not 0 exactly when one of the word's bytes is '{'. */
+static inline uint64_t find_brace(uint64_t word)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t zero_where_brace = word ^ (ones * '{');
+
+    return (zero_where_brace - ones) & ~zero_where_brace & (ones << 7);
+}
+
+static inline ALWAYS uint64_t checksum(const char *bytes, size_t length, uint64_t *brace)
+{
+    size_t extra = length % WORD;
+    uint64_t word, crc = 0;
+
+    *brace = 0;
+    if (extra != 0) {
+        word = length < WORD ? load_short(bytes, length) : load(bytes) << (8 * (WORD - extra));
+        *brace = find_brace(word);
+        crc = step(word);
+        bytes += extra;
+    }
+    for (length /= WORD; length > 0; length--, bytes += WORD) {
+        word = load(bytes);
+        *brace |= find_brace(word);
+        crc = step(word ^ crc);
+    }
+    return crc;
+}
+
+/* What stands between the first '{' and the first '}' behind it is hashed alone, unless it is
+ * empty; then the whole key is, whose checksum is given. */
+static __attribute__((noinline)) uint64_t checksum_of_tag(const char *key, size_t length,
+                                                          uint64_t whole)
+{
+    const char *end = key + length;
+    const char *open = memchr(key, '{', length);
+    const char *close = open ? memchr(open, '}', (size_t)(end - open)) : NULL;
+    uint64_t brace;
+
+    if (close == NULL || close == open + 1)
+        return whole;
+    return checksum(open + 1, (size_t)(close - open - 1), &brace);
+}
+
+uint16_t slot_of_key(const char *key, size_t length)
+{
+    uint64_t brace;
+    uint64_t crc = checksum(key, length, &brace);
+
+    if (brace != 0)
+        crc = checksum_of_tag(key, length, crc);
+    return SWAPPED(crc) & SLOT_MASK;
+}
