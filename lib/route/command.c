@@ -12,6 +12,8 @@
 
 enum { WORD = sizeof(uint64_t) };
 
+#define APART __attribute__((noinline))
+
 /* Sets the bit in which a letter's lower case differs from its upper case. */
 #define FOLD UINT64_C(0x2020202020202020)
 
@@ -58,15 +60,19 @@ static inline uint64_t load_half(const char *bytes)
     return word;
 }
 
-/* One to eight bytes. The pieces may overlap, and agree where they do. */
-static inline uint64_t load_short(const char *bytes, size_t length)
+static inline uint64_t load_quarter(const char *bytes)
 {
     const unsigned char *u = (const unsigned char *)bytes;
 
+    return u[0] | (uint64_t)u[1] << 8;
+}
+
+/* Two to eight bytes. The two pieces may overlap, and agree where they do. */
+static inline uint64_t load_short(const char *bytes, size_t length)
+{
     if (length >= WORD / 2)
-        return load_half(bytes) | load_half(bytes + length - WORD / 2) << (8 * (length - WORD / 2));
-    return u[0] | (uint64_t)u[length / 2] << (length / 2 * 8) |
-           (uint64_t)u[length - 1] << (8 * (length - 1));
+        return load_half(bytes) | load_half(bytes + length - 4) << (8 * (length - 4));
+    return load_quarter(bytes) | load_quarter(bytes + length - 2) << (8 * (length - 2));
 }
 
 static inline const struct command *row_of(uint64_t hash_input)
@@ -91,8 +97,8 @@ static bool is_named(const struct command *c, struct bytes name)
     return c->length == name.length && equal_folded(name.data, word_of(c), name.length);
 }
 
-static const struct command *lookup_subcommand(const struct command *container,
-                                               const struct bytes *argv, int argc)
+static APART const struct command *lookup_subcommand(const struct command *container,
+                                                     const struct bytes *argv, int argc)
 {
     if (argc > 1)
         for (int i = 0; i < container->subcommand_count; i++)
@@ -101,30 +107,40 @@ static const struct command *lookup_subcommand(const struct command *container,
     return container;
 }
 
-/* More than eight bytes; no container of subcommands has such a name. */
-static const struct command *lookup_long(struct bytes name)
+/* Not two to eight bytes. */
+static APART const struct command *lookup_long(struct bytes name)
 {
-    uint64_t head = load(name.data), tail = load(name.data + name.length - WORD);
-    const struct command *c = row_of((head | FOLD) ^ ((tail | FOLD) << 3 | (tail | FOLD) >> 61));
+    const struct command *c;
+    uint64_t head, tail;
 
+    if (name.length < WORD || name.length > LONGEST_NAME)
+        return NULL;
+    head = load(name.data);
+    tail = load(name.data + name.length - WORD);
+    c = row_of((head | FOLD) ^ ((tail | FOLD) << 3 | (tail | FOLD) >> 61));
     if (c->length != name.length || !equal_word(head, c->word[0]) || !equal_word(tail, c->word[1]))
         return NULL;
     return name.length <= 2 * WORD || is_named(c, name) ? c : NULL;
 }
 
-/* What stands here is run for every command; the calls end it, so that it needs no stack. */
+_Static_assert(SHORTEST_NAME >= 2, "load_short reads two bytes");
+_Static_assert(LONGEST_CONTAINER <= sizeof(uint64_t), "lookup_long knows no subcommands");
+
+/* Run for every command; without a stack of its own, as the calls stand at its ends. */
 const struct command *command_lookup(const struct bytes *argv, int argc)
 {
     const struct command *c;
+    size_t length;
     uint64_t word;
 
-    if (argc < 1 || argv[0].length == 0 || argv[0].length > LONGEST_NAME)
+    if (argc < 1)
         return NULL;
-    if (argv[0].length > WORD)
+    length = argv[0].length;
+    if (length - SHORTEST_NAME > WORD - SHORTEST_NAME)
         return lookup_long(argv[0]);
-    word = load_short(argv[0].data, argv[0].length);
+    word = load_short(argv[0].data, length);
     c = row_of(word | FOLD);
-    if (c->length != argv[0].length || !equal_word(word, c->word[0]))
+    if (c->length != length || !equal_word(word, c->word[0]))
         return NULL;
     return c->subcommand_count == 0 ? c : lookup_subcommand(c, argv, argc);
 }

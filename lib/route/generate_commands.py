@@ -17,7 +17,6 @@ FOLD = 0x2020202020202020
 MASK = (1 << 64) - 1
 HASH_BITS = 12
 WORD = 8
-LONGEST = 32
 
 FLAGS = {
     "write": "WRITE", "readonly": "READONLY", "blocking": "BLOCKING", "admin": "ADMIN",
@@ -304,6 +303,11 @@ def head_text(version):
             "/* clang-format off */\n")
 
 
+def enumeration(constants):
+    lines = "".join(f"    {name} = {value},\n" for name, value in constants.items())
+    return f"enum {{\n{lines}}};\n"
+
+
 def write_table(commands, version):
     writer = Writer()
     rows = writer.rows(commands)
@@ -311,8 +315,13 @@ def write_table(commands, version):
     out = [head_text(version)]
     writer.specs.write(out)
     writer.options.write(out)
-    out.append(f"enum {{ TABLE_ROWS = {len(rows) + 1}, HASH_BITS = {HASH_BITS}, "
-               f"LONGEST_NAME = {max(len(c.name) for c in commands)} }};\n")
+    out.append(enumeration({
+        "TABLE_ROWS": len(rows) + 1,
+        "HASH_BITS": HASH_BITS,
+        "SHORTEST_NAME": min(len(c.name) for c in commands),
+        "LONGEST_NAME": max(len(c.name) for c in commands),
+        "LONGEST_CONTAINER": max(len(c.name) for c in commands if c.subcommands),
+    }))
     out.append(f"#define HASH_MULTIPLIER UINT64_C(0x{multiplier:x})\n")
     out.append("/* Row 0 is nobody's: what the hash of an unknown name leads to. */")
     out.append("static const struct command table[TABLE_ROWS] = {\n    {.length = 0},")
@@ -346,8 +355,6 @@ def main():
     for command in everyone:
         apply_rules(command, rules)
     check_rules_are_used(rules, [c.name for c in everyone])
-    if max(len(c.word) for c in everyone) > LONGEST:
-        sys.exit("a name is longer than LONGEST")
     write_table(ordered, version)
 
 
