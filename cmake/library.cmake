@@ -1,0 +1,42 @@
+# One set of objects, two libraries: libredisroute.so to link with, and the same under hiredis'
+# SONAME to preload.
+
+file(GLOB core_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/lib/*/*.c")
+list(FILTER core_sources EXCLUDE REGEX "/lib/socket/")
+file(GLOB socket_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/lib/socket/*.c")
+list(FILTER socket_sources EXCLUDE REGEX "/hooks_[^/]*\\.c$")
+list(APPEND socket_sources "${hiredis_hooks}.c")
+
+# What knows nothing of hiredis; an archive, because the unit tests link with it alone.
+add_library(redisroute_core STATIC ${core_sources})
+add_library(redisroute_socket OBJECT ${socket_sources})
+target_include_directories(redisroute_socket SYSTEM PRIVATE "${hiredis_include}")
+foreach(target redisroute_core redisroute_socket)
+    set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+    target_link_libraries(${target} PUBLIC redisroute_flags)
+endforeach()
+
+function(redisroute_library target)
+    add_library(${target} SHARED
+        $<TARGET_OBJECTS:redisroute_core> $<TARGET_OBJECTS:redisroute_socket>)
+    target_link_libraries(${target}
+        PRIVATE redisroute_flags -Wl,--whole-archive "${hiredis_copy}" -Wl,--no-whole-archive)
+    add_dependencies(${target} hiredis_ready)
+    list(TRANSFORM hiredis_wraps PREPEND -Wl,--wrap= OUTPUT_VARIABLE wraps)
+    # nodelete: the keeper's thread lives on when a plugin host closes what brought the library in.
+    target_link_options(${target} PRIVATE ${wraps} "-Wl,--version-script=${exports_script}"
+        -Wl,-Bsymbolic -Wl,-z,nodelete -Wl,-z,defs -Wl,-z,relro -Wl,-z,now)
+    set_target_properties(${target} PROPERTIES LINKER_LANGUAGE C
+        LINK_DEPENDS "${hiredis_copy};${exports_script}")
+endfunction()
+
+redisroute_library(redisroute)
+set_target_properties(redisroute PROPERTIES
+    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
+    LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}")
+
+redisroute_library(redisroute_preload)
+target_link_options(redisroute_preload PRIVATE "-Wl,-soname,${hiredis_soname}")
+set_target_properties(redisroute_preload PROPERTIES
+    PREFIX "" OUTPUT_NAME "${hiredis_soname}" SUFFIX "" NO_SONAME ON
+    LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/preload")
