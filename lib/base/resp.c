@@ -103,8 +103,7 @@ static enum resp_result read_bulk(const char *data, size_t length, struct resp_i
     size = (size_t)item->number;
     if (length - first < size + CRLF_LENGTH) {
         *used = first + size + CRLF_LENGTH;
-        return length - first <= size ? RESP_PARTIAL
-                                      : expect(data, length, first + size, crlf, used);
+        return RESP_PARTIAL;
     }
     item->text = (struct bytes){data + first, size};
     return expect(data, length, first + size, crlf, used);

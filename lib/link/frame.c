@@ -16,6 +16,7 @@ static bool still_open(struct frame *frame, const char *data, size_t length)
     if (resp_find_crlf(data, from - 1, length) != length)
         return false;
     frame->searched = length;
+    frame->needed = length + 1;
     return true;
 }
 

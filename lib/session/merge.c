@@ -229,8 +229,9 @@ static bool open_row(struct merge *m, const struct merge_part *part, struct elem
         *e = (struct elements){part->reply.data, part->reply.length, 1, 1, 0};
         return true;
     }
-    return open_elements(m, part, e) ||
-           refuse(m, part, "is neither an integer nor an array of integers");
+    if (!open_elements(m, part, e) || e->type == '%')
+        return refuse(m, part, "is neither an integer nor an array of integers");
+    return true;
 }
 
 /* The first part says how many integers there are, and of which types. */

@@ -253,6 +253,7 @@ static void a_long_line_is_searched_once(void **state)
     for (size_t length = 0; length < LENGTH; length++) {
         assert_int_equal(frame_scan(&frame, line, length, &end), FRAME_PARTIAL);
         assert_true(length == 0 || frame.searched == length);
+        assert_int_equal(frame.needed, length + 1);
     }
     assert_int_equal(frame_scan(&frame, line, LENGTH, &end), FRAME_WHOLE);
     assert_int_equal(end, LENGTH);

@@ -252,6 +252,7 @@ static void what_cannot_be_folded_is_said(void **state)
         {MERGE_AND, "*1\r\n:1\r\n", "*0\r\n", OF "s:2" OTHER_SHAPE},
         {MERGE_AND, "*1\r\n:1\r\n", "~1\r\n:1\r\n", OF "s:2" OTHER_SHAPE},
         {MERGE_OR, "#t\r\n", ":1\r\n", OF "s:2" OTHER_TYPE},
+        {MERGE_OR, "%1\r\n:1\r\n:1\r\n", "%1\r\n:1\r\n:1\r\n", OF "s:1" NOT_INTEGER},
         {MERGE_MAX, "%1\r\n+a\r\n:1\r\n", "%1\r\n+a\r\n:1\r\n", OF "s:1" NOT_INTEGER},
     };
 
