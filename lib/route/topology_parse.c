@@ -219,7 +219,7 @@ static bool parse_node(struct survey *s, uint16_t *index)
 {
     struct found node = {.master = NODE_NONE};
     struct bytes ip = {0};
-    uint64_t values;
+    uint64_t values = 0;
 
     if (!next_array(s, 2, &values, "a node") || !next_text(s, &node.host) ||
         !next_integer(s, 1, UINT16_MAX, &node.port, "a port"))
@@ -246,8 +246,8 @@ static bool own(struct survey *s, uint16_t first, uint16_t last, uint16_t node)
  * is said of it, and a replica belongs to the shard that named it first. */
 static bool parse_range(struct survey *s)
 {
-    uint16_t first, last, master, replica;
-    uint64_t values;
+    uint16_t first = 0, last = 0, master, replica;
+    uint64_t values = 0;
 
     if (!next_array(s, 3, &values, "a range") ||
         !next_integer(s, 0, SLOT_COUNT - 1, &first, "a first slot") ||
