@@ -8,9 +8,8 @@
 #include <limits.h>
 #include <string.h>
 
+#include "base/word.h"
 #include "route/command_table.inc"
-
-enum { WORD = sizeof(uint64_t) };
 
 #define APART __attribute__((noinline))
 
@@ -36,44 +35,6 @@ bool bytes_equal_ignoring_case(struct bytes bytes, const char *lower)
 }
 
 /* --- look-up --- */
-
-/* The first byte becomes the lowest. */
-static inline uint64_t load(const char *bytes)
-{
-    uint64_t word;
-
-    memcpy(&word, bytes, sizeof word);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap64(word);
-#endif
-    return word;
-}
-
-static inline uint64_t load_half(const char *bytes)
-{
-    uint32_t word;
-
-    memcpy(&word, bytes, sizeof word);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap32(word);
-#endif
-    return word;
-}
-
-static inline uint64_t load_quarter(const char *bytes)
-{
-    const unsigned char *u = (const unsigned char *)bytes;
-
-    return u[0] | (uint64_t)u[1] << 8;
-}
-
-/* Two to eight bytes. The two pieces may overlap, and agree where they do. */
-static inline uint64_t load_short(const char *bytes, size_t length)
-{
-    if (length >= WORD / 2)
-        return load_half(bytes) | load_half(bytes + length - 4) << (8 * (length - 4));
-    return load_quarter(bytes) | load_quarter(bytes + length - 2) << (8 * (length - 2));
-}
 
 static inline const struct command *row_of(uint64_t hash_input)
 {
@@ -113,17 +74,17 @@ static APART const struct command *lookup_long(struct bytes name)
     const struct command *c;
     uint64_t head, tail;
 
-    if (name.length < WORD || name.length > LONGEST_NAME)
+    if (name.length <= WORD || name.length > LONGEST_NAME)
         return NULL;
-    head = load(name.data);
-    tail = load(name.data + name.length - WORD);
+    head = word_load(name.data);
+    tail = word_load(name.data + name.length - WORD);
     c = row_of((head | FOLD) ^ ((tail | FOLD) << 3 | (tail | FOLD) >> 61));
     if (c->length != name.length || !equal_word(head, c->word[0]) || !equal_word(tail, c->word[1]))
         return NULL;
     return name.length <= 2 * WORD || is_named(c, name) ? c : NULL;
 }
 
-_Static_assert(SHORTEST_NAME >= 2, "load_short reads two bytes");
+_Static_assert(SHORTEST_NAME >= 2, "word_load_short reads two bytes");
 _Static_assert(LONGEST_CONTAINER <= sizeof(uint64_t), "lookup_long knows no subcommands");
 
 /* Run for every command; without a stack of its own, as the calls stand at its ends. */
@@ -138,7 +99,7 @@ const struct command *command_lookup(const struct bytes *argv, int argc)
     length = argv[0].length;
     if (length - SHORTEST_NAME > WORD - SHORTEST_NAME)
         return lookup_long(argv[0]);
-    word = load_short(argv[0].data, length);
+    word = word_load_short(argv[0].data, length);
     c = row_of(word | FOLD);
     if (c->length != length || !equal_word(word, c->word[0]))
         return NULL;

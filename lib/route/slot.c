@@ -6,9 +6,11 @@
 
 #include <string.h>
 
+#include "base/word.h"
+
 #define ALWAYS __attribute__((always_inline))
 
-enum { WORD = sizeof(uint64_t), SLOT_MASK = SLOT_COUNT - 1 };
+enum { SLOT_MASK = SLOT_COUNT - 1 };
 
 /* POWER_n is x^(16+n) modulo the polynomial x^16 + x^12 + x^5 + 1. */
 #define TIMES_X(power) ((((power) << 1) & 0xFFFF) ^ ((power)&0x8000 ? 0x1021 : 0))
@@ -113,41 +115,12 @@ static const uint16_t remainder_of[WORD][256] = {
     {ENTRIES(POWER_56, POWER_57, POWER_58, POWER_59, POWER_60, POWER_61, POWER_62, POWER_63)},
 };
 
-/* The word's first byte becomes its lowest. */
-static inline uint64_t load(const char *bytes)
+/* Fewer than eight bytes, with zeros in front. */
+static inline uint64_t load_extra(const char *bytes, size_t length)
 {
-    uint64_t word;
+    uint64_t word = length > 1 ? word_load_short(bytes, length) : (unsigned char)bytes[0];
 
-    memcpy(&word, bytes, sizeof word);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap64(word);
-#endif
-    return word;
-}
-
-static inline uint64_t load_half(const char *bytes)
-{
-    uint32_t word;
-
-    memcpy(&word, bytes, sizeof word);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap32(word);
-#endif
-    return word;
-}
-
-/* Fewer than eight bytes, at the word's high end, and none read that is not the key's. */
-static inline uint64_t load_short(const char *bytes, size_t length)
-{
-    const unsigned char *u = (const unsigned char *)bytes;
-    unsigned shift = 8 * (unsigned)(WORD - length);
-
-    if (length >= WORD / 2)
-        return load_half(bytes) << shift | load_half(bytes + length - 4) << 32;
-    if (length == 0)
-        return 0;
-    return (uint64_t)u[0] << shift | (uint64_t)u[length / 2] << (shift + length / 2 * 8) |
-           (uint64_t)u[length - 1] << 56;
+    return word << (8 * (WORD - length));
 }
 
 /* Written so that compilers take two bytes out of a register between shifts. */
@@ -184,13 +157,13 @@ static inline ALWAYS uint64_t checksum(const char *bytes, size_t length, uint64_
 
     *brace = 0;
     if (extra != 0) {
-        word = length < WORD ? load_short(bytes, length) : load(bytes) << (8 * (WORD - extra));
+        word = length < WORD ? load_extra(bytes, length) : word_load(bytes) << (8 * (WORD - extra));
         *brace = find_brace(word);
         crc = step(word);
         bytes += extra;
     }
     for (length /= WORD; length > 0; length--, bytes += WORD) {
-        word = load(bytes);
+        word = word_load(bytes);
         *brace |= find_brace(word);
         crc = step(word ^ crc);
     }
