@@ -16,7 +16,7 @@ static bool compact_if_worthwhile(struct buffer *b, size_t length)
 {
     size_t used = buffer_length(b);
 
-    if (b->head < b->capacity / 2 || b->capacity - used < length)
+    if (b->data == NULL || b->head < b->capacity / 2 || b->capacity - used < length)
         return false;
     memmove(b->data, b->data + b->head, used);
     b->head = 0;
@@ -29,7 +29,7 @@ bool buffer_grow(struct buffer *b, size_t length)
     size_t capacity = b->capacity ? b->capacity : BUFFER_FIRST_CAPACITY;
     char *data;
 
-    if (b->capacity - b->tail >= length || compact_if_worthwhile(b, length))
+    if ((b->data != NULL && b->capacity - b->tail >= length) || compact_if_worthwhile(b, length))
         return true;
     if (length > ((size_t)-1) / 4 - b->tail)
         return false;

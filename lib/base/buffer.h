@@ -41,7 +41,7 @@ bool buffer_grow(struct buffer *b, size_t length);
  * adds to `tail`. May move the content. */
 static inline char *buffer_reserve(struct buffer *b, size_t length)
 {
-    if (b->capacity - b->tail < length && !buffer_grow(b, length))
+    if ((b->capacity - b->tail < length || b->data == NULL) && !buffer_grow(b, length))
         return NULL;
     return b->data + b->tail;
 }

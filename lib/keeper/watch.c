@@ -76,8 +76,10 @@ void watch_cut(const struct cluster *cluster, const char *host, uint16_t port, b
     pthread_mutex_lock(&watch_lock);
     for (struct watch *w = watches; w != NULL; w = w->next)
         if (w->cluster == cluster && link_is(w->link, host, strlen(host), port) &&
-            (!silent_only || w->silent_ticks > 0))
+            (!silent_only || w->silent_ticks > 0)) {
+            atomic_store(&w->link->cut, true);
             shutdown(w->link->fd, SHUT_RDWR);
+        }
     pthread_mutex_unlock(&watch_lock);
 }
 

@@ -42,6 +42,7 @@ struct link {
     struct buffer in;
     uint64_t out_base;    /* position of out's head: all before it is answered */
     uint64_t out_flushed; /* what the kernel has taken */
+    uint64_t out_received; /* of a lost connection: what may have reached the server */
     uint64_t in_base;     /* position of in's head */
     uint64_t in_scanned;  /* what framing has seen */
     struct frame frame;
@@ -58,11 +59,12 @@ struct link {
     uint32_t greetings; /* answers of the greeting still to come */
     uint32_t failures;  /* in a row */
     int64_t retry_at_ms;
-    int64_t connect_by_ms;
+    int64_t connect_by_ms; /* -1: no limit */
     uint32_t used_tick; /* clock_tick at the last use */
     uint64_t inode;     /* of the socket: what tells it from a reused number */
     _Atomic uint32_t asked; /* parts sent and parts answered: the keeper reads them to see silence */
     _Atomic uint32_t replied;
+    _Atomic bool cut;    /* by the keeper: its end of file is not the server's */
     struct watch *watch; /* the keeper's */
     struct sockaddr_storage address;
     socklen_t address_length;

@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -110,6 +112,20 @@ static void make_blocking(struct link *link)
 static enum wire_result lost(struct link *link, int why)
 {
     link->error = why;
+    link->out_received = link->out_flushed;
+    return WIRE_LOST;
+}
+
+/* The server closed its end. The FIN acknowledged what it had received by then, and
+ * a socket that is closed delivers nothing any more: what is not acknowledged was
+ * never seen by the server. (A reset proves nothing of that kind.) */
+static enum wire_result closed_by_server(struct link *link)
+{
+    int unacknowledged = 0;
+
+    lost(link, 0);
+    if (!atomic_load(&link->cut) && ioctl(link->fd, SIOCOUTQ, &unacknowledged) == 0)
+        link->out_received -= (uint64_t)unacknowledged;
     return WIRE_LOST;
 }
 
@@ -123,6 +139,7 @@ enum wire_result wire_open(struct link *link, const struct wire_settings *settin
     if (fd == -1)
         return lost(link, errno);
     link->fd = wire_move_high(fd);
+    atomic_store(&link->cut, false);
     remember_identity(link);
     apply(link, settings);
     if (connect(link->fd, (struct sockaddr *)&link->address, link->address_length) == 0) {
@@ -190,7 +207,7 @@ enum wire_result wire_fill(struct link *link, bool wait)
         return WIRE_DONE;
     }
     if (n == 0)
-        return lost(link, 0);
+        return closed_by_server(link);
     if (errno == EAGAIN)
         return WIRE_AGAIN;
     return errno == EINTR ? WIRE_INTERRUPTED : lost(link, errno);

@@ -56,7 +56,7 @@ static void complete_fanout_part(struct session *s, struct part *part, const str
     }
     memcpy(p->reply, reply, length);
     p->reply_length = length;
-    p->server = link != NULL ? link->name : "no node";
+    p->server = link != NULL ? link->name : NULL;
     if (--r->fanout->pending == 0)
         merge(s, r);
 }

@@ -52,7 +52,7 @@ static const enum merge_kind merge_of[] = {
     [RESPONSE_MIN] = MERGE_MIN,
     [RESPONSE_MAX] = MERGE_MAX,
     [RESPONSE_SUM] = MERGE_SUM,
-    [RESPONSE_SPECIAL] = MERGE_CONCATENATE,
+    [RESPONSE_SPECIAL] = MERGE_ALL_SUCCEEDED,
 };
 
 /* Room for the parts of one request, none of which is sent yet. */
@@ -94,15 +94,37 @@ static void send_groups(struct session *s, struct request *r, const struct key_r
     buffer_deinit(&command);
 }
 
+/* A key without its value. A node would see keys of several slots first; with the
+ * first key alone it says what one server says. */
+static void plan_odd(struct session *s, const struct line *line, int first)
+{
+    struct argv argv = {.words = s->argv.words, .count = first + 1};
+    struct line short_line = *line;
+    struct buffer command;
+
+    buffer_init(&command);
+    if (argv_format(&argv, &command)) {
+        short_line.bytes = buffer_bytes(&command);
+        short_line.length = buffer_length(&command);
+        plan_any(s, &short_line);
+    } else {
+        session_end(s, ENOMEM);
+    }
+    buffer_deinit(&command);
+}
+
 static void plan_split(struct session *s, const struct line *line)
 {
     struct key_range keys[COMMAND_RANGES_MAX];
     struct split split;
     struct request *r;
 
-    if (command_keys(line->command, s->argv.words, s->argv.count, keys) != 1 ||
-        (s->argv.count - keys[0].first) % keys[0].step != 0) {
+    if (command_keys(line->command, s->argv.words, s->argv.count, keys) != 1) {
         plan_any(s, line); /* the server says what is wrong with it */
+        return;
+    }
+    if ((s->argv.count - keys[0].first) % keys[0].step != 0) {
+        plan_odd(s, line, keys[0].first);
         return;
     }
     if (!split_by_slot(&split, s->argv.words, keys[0].first, keys[0].last, keys[0].step)) {

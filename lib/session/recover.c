@@ -48,10 +48,10 @@ static struct part *reversed(struct part *chain)
     return result;
 }
 
-/* The server may have executed it: not a byte of it is known to have stayed here. */
+/* The server has received the whole command, for all we know. */
 static bool may_have_run(const struct link *link, const struct part *part)
 {
-    return part->at < link->out_flushed;
+    return part->at + part->length <= link->out_received;
 }
 
 /* A read is repeated, unless a write to its slot that was sent behind it may have
@@ -143,6 +143,7 @@ void session_link_lost(struct session *s, struct link *link, int why)
         return;
     }
     if (s->topology == NULL) {
+        link->state = LINK_IDLE;
         session_end(s, why); /* plain or locked: the one connection there is */
         return;
     }
@@ -213,7 +214,7 @@ void session_advance(struct session *s)
     trouble_advance(s);
     for (struct link *link = s->links; link != NULL && s->state != SESSION_ENDED;
          link = link->next) {
-        if (link->state == LINK_CONNECTING && link->connect_by_ms <= now) {
+        if (link->state == LINK_CONNECTING && link->connect_by_ms >= 0 && link->connect_by_ms <= now) {
             link->must_close = true;
             link->error = ETIMEDOUT;
             session_touch(s, link);

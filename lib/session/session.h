@@ -106,7 +106,7 @@ struct link *session_next_dirty(struct session *);
 
 /* What became of connections. */
 void session_link_opened(struct session *, struct link *);
-/* `why` is an errno value, 0 for end of file. */
+/* `why` is an errno value, 0 for end of file; link->out_received is set. */
 void session_link_lost(struct session *, struct link *, int why);
 /* New bytes are in link->in. */
 void session_link_received(struct session *, struct link *);

@@ -92,7 +92,7 @@ static bool become_poller(struct endpoint *ep)
     poller_set_descriptor(ep->poller, ep->fd);
     adopt_home(ep, real);
     home->state = LINK_CONNECTING;
-    home->connect_by_ms = INT64_MAX; /* hiredis has no connect timeout of its own here */
+    home->connect_by_ms = -1; /* hiredis sets no limit here */
     poller_want(ep->poller, home, POLLER_WRITABLE);
     return true;
 }
@@ -281,7 +281,7 @@ static bool begin(struct endpoint *ep)
         return true;
     if (wire_connected(ep->session->home) == WIRE_AGAIN) {
         ep->session->home->state = LINK_CONNECTING;
-        ep->session->home->connect_by_ms = INT64_MAX;
+        ep->session->home->connect_by_ms = -1;
     }
     start_forwarding(ep);
     return true;
@@ -421,13 +421,24 @@ static ssize_t read_ready(struct endpoint *ep, void *to, size_t size)
     return ep->session->state == SESSION_ENDED ? ended(ep) : fail(EAGAIN);
 }
 
-ssize_t endpoint_read(struct endpoint *ep, void *to, size_t size)
+static ssize_t do_read(struct endpoint *ep, void *to, size_t size)
 {
     if (!ready(ep))
         return -1;
     if (!is_blocking(ep) && ep->poller != NULL)
         return read_ready(ep, to, size);
     return read_waiting(ep, to, size);
+}
+
+/* Programs look at errno after a read that succeeded, too. */
+ssize_t endpoint_read(struct endpoint *ep, void *to, size_t size)
+{
+    int error = errno;
+    ssize_t n = do_read(ep, to, size);
+
+    if (n >= 0)
+        errno = error;
+    return n;
 }
 
 /* Reads while it writes: a pipeline larger than every buffer must not wait for a
@@ -460,7 +471,7 @@ static void send_from_loop(struct endpoint *ep)
         settle(ep);
 }
 
-ssize_t endpoint_write(struct endpoint *ep, const void *bytes, size_t length)
+static ssize_t do_write(struct endpoint *ep, const void *bytes, size_t length)
 {
     struct session *s;
 
@@ -482,6 +493,16 @@ ssize_t endpoint_write(struct endpoint *ep, const void *bytes, size_t length)
     enter_routing(ep);
     pump_orders(ep);
     return flush_waiting(ep) == -1 ? -1 : (ssize_t)length;
+}
+
+ssize_t endpoint_write(struct endpoint *ep, const void *bytes, size_t length)
+{
+    int error = errno;
+    ssize_t n = do_write(ep, bytes, length);
+
+    if (n >= 0)
+        errno = error;
+    return n;
 }
 
 /* --- closing --- */
@@ -583,10 +604,14 @@ void endpoint_expect_poll(struct endpoint *ep)
     settle(ep);
 }
 
-int endpoint_connect_error(const struct endpoint *ep)
+int endpoint_connect_error(struct endpoint *ep)
 {
     const struct session *s = ep->session;
 
+    if (s->home->state == LINK_CONNECTING && ep->poller != NULL) {
+        pump_ready(ep);
+        settle(ep);
+    }
     if (s->home->state == LINK_CONNECTING)
         return EINPROGRESS;
     if (s->state == SESSION_ENDED && s->topology == NULL)

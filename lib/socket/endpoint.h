@@ -57,7 +57,7 @@ ssize_t endpoint_read(struct endpoint *, void *to, size_t size);
 int endpoint_close(struct endpoint *);
 int endpoint_set_option(struct endpoint *, int level, int name, const void *value, socklen_t size);
 /* SO_ERROR of an asynchronous context: 0, an errno value, or EINPROGRESS. */
-int endpoint_connect_error(const struct endpoint *);
+int endpoint_connect_error(struct endpoint *);
 
 /* The program is going to wait on the descriptor, not in read(). */
 void endpoint_expect_poll(struct endpoint *);

@@ -71,7 +71,7 @@ int seam_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 
 int seam_getsockopt(int fd, int level, int name, void *value, socklen_t *size)
 {
-    const struct endpoint *ep = descriptor_find(fd);
+    struct endpoint *ep = descriptor_find(fd);
 
     if (ep == NULL || ep->session == NULL || level != SOL_SOCKET || name != SO_ERROR ||
         *size < sizeof(int))
