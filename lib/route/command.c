@@ -122,13 +122,13 @@ static int values_of(const struct command_option *options, struct bytes word)
     return 0;
 }
 
-/* Where the word stands, searching to the end; 0: nowhere. */
+/* Where the word stands, with something behind it, searching to the end; 0: nowhere. */
 static int find_word(const struct line *line, const char *word, int start, bool last,
                      const struct command_option *options)
 {
     int found = 0;
 
-    for (int i = start; i < line->argc; i++) {
+    for (int i = start; i < line->argc - 1; i++) {
         if (bytes_equal_ignoring_case(line->argv[i], word)) {
             found = i;
             if (!last)
@@ -158,8 +158,9 @@ static int search_word(const struct command *c, const struct key_spec *spec,
     return at > 0 ? at + 1 : 0;
 }
 
-/* The index that the keys are found from; 0: there are none. */
-static int search(const struct command *c, const struct key_spec *spec, const struct line *line)
+/* The index that the keys are found from; 0: there are none. `found` ranges were, before. */
+static int search(const struct command *c, const struct key_spec *spec, const struct line *line,
+                  int found)
 {
     int at = 0;
 
@@ -167,8 +168,8 @@ static int search(const struct command *c, const struct key_spec *spec, const st
     case KEYS_AT_INDEX:
         at = spec->start;
         break;
-    case KEYS_AT_INDEX_IF_ANY:
-        at = spec->start < line->argc && line->argv[spec->start].length > 0 ? spec->start : 0;
+    case KEYS_AT_INDEX_ELSE:
+        at = found > 0 ? 0 : spec->start;
         break;
     case KEYS_AFTER_WORD:
     case KEYS_AFTER_LAST_WORD:
@@ -217,36 +218,41 @@ static struct key_range find_by_count(const struct key_spec *spec, const struct 
     return range;
 }
 
-static bool find(const struct command *c, const struct key_spec *spec, const struct line *line,
-                 struct key_range *range)
+static struct key_range find(const struct key_spec *spec, const struct line *line, int at)
 {
-    int at = search(c, spec, line);
+    struct key_range range = {0, 0, 1};
 
-    if (at == 0)
-        return false;
     switch (spec->find) {
     case KEYS_TO_LAST:
-        *range = find_to_last(spec, line, at);
+        range = find_to_last(spec, line, at);
         break;
     case KEYS_BY_COUNT:
-        *range = find_by_count(spec, line, at);
+        range = find_by_count(spec, line, at);
         break;
     }
-    if (range->first < 1 || range->last < range->first || range->last >= line->argc)
-        return false;
-    range->last -= (range->last - range->first) % range->step;
-    return true;
+    return range;
 }
 
 int command_keys(const struct command *c, const struct bytes *argv, int argc,
                  struct key_range ranges[COMMAND_RANGES_MAX])
 {
     struct line line = {argv, argc};
-    int count = 0;
+    int found = 0;
 
-    for (int i = 0; i < c->key_spec_count && count < COMMAND_RANGES_MAX; i++)
-        count += find(c, &c->key_specs[i], &line, &ranges[count]);
-    return count;
+    for (int i = 0; i < c->key_spec_count && found < COMMAND_RANGES_MAX; i++) {
+        const struct key_spec *spec = &c->key_specs[i];
+        int at = search(c, spec, &line, found);
+        struct key_range range;
+
+        if (at == 0)
+            continue;
+        range = find(spec, &line, at);
+        if (range.first < 1 || range.last < range.first || range.last >= argc)
+            continue;
+        range.last -= (range.last - range.first) % range.step;
+        ranges[found++] = range;
+    }
+    return found;
 }
 
 /* --- the rest --- */

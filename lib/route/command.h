@@ -67,7 +67,7 @@ struct command_option {
 
 enum key_search {
     KEYS_AT_INDEX,        /* at argv[start] */
-    KEYS_AT_INDEX_IF_ANY, /* unless argv[start] is empty */
+    KEYS_AT_INDEX_ELSE,   /* the same, when the specifications before found no key */
     KEYS_AFTER_WORD,      /* after the first `word` from argv[start] on; start < 0: from the end
                              backwards */
     KEYS_AFTER_LAST_WORD, /* the last one counts */

@@ -448,7 +448,6 @@ static void test_malformed_lines_have_no_keys(void **state)
         "zmpop 1",
         "sort",
         "migrate h 1",
-        "migrate h 1 '' 0 10",
         "object encoding",
         "eval x + a",
         "xinfo nonsense k",

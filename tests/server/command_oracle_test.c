@@ -1,0 +1,401 @@
+/* The command table, the keys and the slots, with a real server as the oracle: what it says to
+ * COMMAND LIST, COMMAND GETKEYS and CLUSTER KEYSLOT is right.
+ *
+ * redisroute-test: plain
+ *
+ * What is tested is not exported by the library, so its sources are part of this program. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "../support/die.h"
+#include "../support/server.h"
+#include "../support/suite.h"
+#include "../support/wire.h"
+
+#include "route/command.c"
+#include "route/slot.c"
+
+#define COUNT_OF(array) (sizeof(array) / sizeof *(array))
+
+enum { WORDS_MAX = 64, TEXT_MAX = 512, KEYS = 20000, BATCH = 500, CHANGES_PER_LINE = 300 };
+
+static struct server *server;
+static struct wire *wire;
+
+static void oracle_setup(void)
+{
+    server = server_start(&(struct server_options){.is_cluster = true});
+    wire = wire_open(server_port(server));
+    MUST(wire);
+}
+
+static void oracle_teardown(void)
+{
+    wire_close(wire);
+    server_stop(server);
+}
+
+static uint32_t next_random(void)
+{
+    static uint32_t state = 1;
+    state = state * 1664525 + 1013904223;
+    return state >> 8;
+}
+
+/* --- slots --- */
+
+struct key {
+    char bytes[48];
+    size_t length;
+};
+
+/* Braces are frequent, every byte is possible. */
+static void make_key(struct key *key)
+{
+    key->length = next_random() % sizeof key->bytes;
+    for (size_t i = 0; i < key->length; i++)
+        key->bytes[i] = next_random() % 4 ? (char)next_random() : "{}"[next_random() % 2];
+}
+
+static void ask_slot(const struct key *key)
+{
+    const char *words[] = {"CLUSTER", "KEYSLOT", key->bytes};
+    const size_t lengths[] = {7, 7, key->length};
+    MUST(wire_send_argv(wire, 3, words, lengths));
+}
+
+static void expect_slot(const struct key *key)
+{
+    char *reply = wire_receive(wire, NULL);
+    MUST(reply);
+    ck_assert_int_eq(reply[0], ':');
+    ck_assert_int_eq(slot_of_key(key->bytes, key->length), atoi(reply + 1));
+    free(reply);
+}
+
+START_TEST(test_slots_are_those_of_the_server)
+{
+    static struct key keys[BATCH];
+    for (int batch = 0; batch < KEYS / BATCH; batch++) {
+        for (int i = 0; i < BATCH; i++) {
+            make_key(&keys[i]);
+            ask_slot(&keys[i]);
+        }
+        for (int i = 0; i < BATCH; i++)
+            expect_slot(&keys[i]);
+    }
+}
+END_TEST
+
+/* --- command lines --- */
+
+struct words {
+    char text[TEXT_MAX];
+    const char *word[WORDS_MAX];
+    struct bytes argv[WORDS_MAX];
+    int argc;
+};
+
+/* Words apart by spaces; "''" is the empty word. */
+static void to_words(const char *line, struct words *words)
+{
+    char *rest = words->text, *word;
+    MUST(strlen(line) < sizeof words->text);
+    strcpy(words->text, line);
+    words->argc = 0;
+    while ((word = strsep(&rest, " "))) {
+        MUST(words->argc < WORDS_MAX);
+        if (!strcmp(word, "''"))
+            *word = '\0';
+        words->word[words->argc] = word;
+        words->argv[words->argc++] = (struct bytes){word, strlen(word)};
+    }
+}
+
+/* The keys as the server's reply would have them, or null when there are none. */
+static char *our_keys(const struct words *words)
+{
+    struct key_range ranges[COMMAND_RANGES_MAX];
+    const struct command *c = command_lookup(words->argv, words->argc);
+    int count = c ? command_keys(c, words->argv, words->argc, ranges) : 0, total = 0;
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    MUST(out);
+    for (int i = 0; i < count; i++)
+        total += (ranges[i].last - ranges[i].first) / ranges[i].step + 1;
+    fprintf(out, "*%d\r\n", total);
+    for (int i = 0; i < count; i++)
+        for (int k = ranges[i].first; k <= ranges[i].last; k += ranges[i].step)
+            fprintf(out, "$%zu\r\n%s\r\n", words->argv[k].length, words->word[k]);
+    fclose(out);
+    return text;
+}
+
+static char *servers_keys(const struct words *words)
+{
+    const char *argv[WORDS_MAX + 2] = {"COMMAND", "GETKEYS"};
+    memcpy(argv + 2, words->word, sizeof *argv * (size_t)words->argc);
+    MUST(wire_send_argv(wire, words->argc + 2, argv, NULL));
+    char *reply = wire_receive(wire, NULL);
+    MUST(reply);
+    return reply;
+}
+
+/* False when the server finds the line malformed, or without a key. */
+static bool agree_on_keys(const char *line)
+{
+    struct words words;
+    to_words(line, &words);
+    char *theirs = servers_keys(&words), *ours = our_keys(&words);
+    bool is_answered = theirs[0] == '*';
+    ck_assert_msg(!is_answered || !strcmp(theirs, ours), "%s: the server says\n%sand not\n%s", line,
+                  theirs, ours);
+    bool has_key = is_answered && strcmp(theirs, "*0\r\n") != 0;
+    free(theirs);
+    free(ours);
+    return has_key;
+}
+
+/* --- every command --- */
+
+static const struct command *row_named(const char *name, size_t length)
+{
+    for (size_t i = 0; i < command_count(); i++) {
+        const struct command *c = command_at(i);
+        if (strlen(c->name) == length && !memcmp(c->name, name, length))
+            return c;
+    }
+    return NULL;
+}
+
+/* COMMAND LIST has the names of subcommands as well. */
+START_TEST(test_every_command_of_the_server_has_a_row)
+{
+    char *list = wire_command(wire, "COMMAND LIST"), *rest = list, *name;
+    int count = 0;
+    MUST(list);
+    for (; (name = strsep(&rest, "\n")); count++)
+        ck_assert_msg(row_named(name, strlen(name)) != NULL, "%s has no row", name);
+    ck_assert_int_gt(count, 300);
+    free(list);
+}
+END_TEST
+
+static bool server_knows(const struct command *c)
+{
+    char *reply = wire_command(wire, "COMMAND INFO %s", c->name);
+    MUST(reply);
+    bool is_known = strcmp(reply, "(nil)") != 0;
+    free(reply);
+    return is_known;
+}
+
+/* Command lines of every shape whose keys are not simply where the first words are. */
+static const char *const lines[] = {
+    "get k",
+    "set k v EX 10 NX GET",
+    "getex k PERSIST",
+    "mget a b c",
+    "mset a 1 b 2 c 3",
+    "msetnx a 1 b 2",
+    "del a b c",
+    "lcs a b IDX WITHMATCHLEN",
+    "bitop AND d a b c",
+    "bitfield k GET u8 0 SET u8 0 1",
+    "copy a b DB 1 REPLACE",
+    "rename a b",
+    "blmove a b LEFT RIGHT 0",
+    "blpop a b c 0",
+    "bzpopmin a 0",
+    "blmpop 0 2 a b LEFT COUNT 3",
+    "bzmpop 0 1 a MIN",
+    "lmpop 2 a b LEFT",
+    "zmpop 3 a b c MAX COUNT 1",
+    "zmpop 02 a b MAX",
+    "eval script +2 a b x",
+    "eval script 2x a b x",
+    "sintercard 2 a b LIMIT 1",
+    "zintercard 2 a b LIMIT 1",
+    "zinter 2 a b WEIGHTS 1 2 AGGREGATE MAX WITHSCORES",
+    "zunion 1 a WITHSCORES",
+    "zdiff 2 a b",
+    "zdiffstore d 2 a b",
+    "zinterstore d 2 a b WEIGHTS 1 2",
+    "zunionstore d 3 a b c AGGREGATE MIN",
+    "zrangestore d k 0 -1",
+    "sunionstore d a b",
+    "pfmerge d a b",
+    "smove a b m",
+    "geoadd k 1 2 m",
+    "georadius k 1 2 3 m",
+    "georadius k 1 2 3 m STORE d",
+    "georadius k 1 2 3 m COUNT 3 ANY ASC STOREDIST d",
+    "georadius k 1 2 3 m STORE d STOREDIST e",
+    "georadiusbymember k m 3 km STORE d",
+    "georadiusbymember k store 3 km storedist d",
+    "geosearchstore d k FROMMEMBER m BYRADIUS 1 km",
+    "sort k",
+    "sort k BY w_* LIMIT 0 5 GET # GET o_* ASC ALPHA STORE d",
+    "sort k STORE d STORE e",
+    "sort k GET store BY store STORE d",
+    "sort_ro k BY store GET store",
+    "migrate h 1 k 0 10",
+    "migrate h 1 k 0 10 COPY REPLACE AUTH keys",
+    "migrate h 1 '' 0 10 KEYS a b",
+    "migrate h 1 '' 0 10 AUTH keys KEYS a",
+    "migrate h 1 '' 0 10 COPY AUTH2 keys keys KEYS a b c",
+    "eval script 2 a b x y",
+    "eval script 0 x",
+    "eval_ro script 1 a x",
+    "evalsha sha 2 a b",
+    "evalsha_ro sha 1 a",
+    "fcall f 2 a b x",
+    "fcall_ro f 1 a",
+    "object ENCODING k",
+    "memory USAGE k SAMPLES 5",
+    "pfdebug encode k",
+    "restore-asking k 0 v",
+    "watch a b",
+    "xadd k MAXLEN ~ 5 * f v",
+    "xread STREAMS a 0",
+    "xread COUNT 2 BLOCK 5 STREAMS a b c 0 0 0",
+    "xreadgroup GROUP g c STREAMS k >",
+    "xreadgroup GROUP streams c COUNT 1 NOACK STREAMS a b > >",
+    "xgroup CREATE k g $ MKSTREAM",
+    "xinfo STREAM k FULL",
+};
+
+/* What a row promises to be enough: its least number of words, with a count of one where one is
+ * read, and the word where one is looked for. */
+static void line_from_row(const struct command *c, char line[TEXT_MAX])
+{
+    char *bar, word[32];
+    snprintf(line, TEXT_MAX, "%s", c->name);
+    bar = strchr(line, '|');
+    if (bar)
+        *bar = ' ';
+    for (int at = bar ? 2 : 1; at < abs(c->arity); at++) {
+        snprintf(word, sizeof word, " w%d", at);
+        for (int i = 0; i < c->key_spec_count; i++)
+            if (c->key_specs[i].find == KEYS_BY_COUNT &&
+                c->key_specs[i].start + c->key_specs[i].count_at == at)
+                strcpy(word, " 1");
+        strcat(line, word);
+    }
+}
+
+static bool has_agreed_line(const struct command *c)
+{
+    char line[TEXT_MAX];
+    bool is_agreed;
+    line_from_row(c, line);
+    is_agreed = agree_on_keys(line);
+    for (size_t i = 0; i < COUNT_OF(lines); i++) {
+        struct words words;
+        to_words(lines[i], &words);
+        if (command_lookup(words.argv, words.argc) == c)
+            is_agreed |= agree_on_keys(lines[i]);
+    }
+    return is_agreed;
+}
+
+/* COMMAND GETKEYS does not count channels as keys, although they have slots. */
+static bool has_channels(const struct command *c)
+{
+    return (c->flags & COMMAND_PUBSUB) != 0;
+}
+
+START_TEST(test_every_command_with_keys_agrees_with_the_server)
+{
+    int count = 0;
+    for (size_t i = 0; i < command_count(); i++) {
+        const struct command *c = command_at(i);
+        if (c->key_spec_count == 0 || has_channels(c) || !server_knows(c))
+            continue;
+        ck_assert_msg(has_agreed_line(c), "%s: no line with keys", c->name);
+        count++;
+    }
+    ck_assert_int_gt(count, 150);
+}
+END_TEST
+
+START_TEST(test_commands_without_keys_have_none_for_the_server)
+{
+    char line[TEXT_MAX];
+    for (size_t i = 0; i < command_count(); i++) {
+        const struct command *c = command_at(i);
+        if (c->key_spec_count == 0 && c->subcommand_count == 0) {
+            line_from_row(c, line);
+            ck_assert_msg(!agree_on_keys(line), "%s has keys", line);
+        }
+    }
+}
+END_TEST
+
+/* --- lines that are nearly right --- */
+
+static const char *const odd_words[] = {"store", "STOREDIST", "keys",  "limit", "get", "by",
+                                        "auth",  "AUTH2",     "count", "copy",  "0",   "1",
+                                        "2",     "3",         "-1",    "99",    "x",   "''"};
+
+/* Replaces, removes or inserts a word, of the words after the first `kept`. */
+static void change(const struct words *words, int kept, char line[TEXT_MAX])
+{
+    int at = kept + (int)(next_random() % (uint32_t)(words->argc - kept + 1));
+    uint32_t way = next_random() % 3;
+    line[0] = '\0';
+    for (int i = 0; i <= words->argc; i++) {
+        if (i == at && way > 0)
+            sprintf(line + strlen(line), " %s", odd_words[next_random() % COUNT_OF(odd_words)]);
+        if (i < words->argc && (i != at || way == 2))
+            sprintf(line + strlen(line), " %s", *words->word[i] ? words->word[i] : "''");
+    }
+    memmove(line, line + 1, strlen(line));
+}
+
+/* The table reads XREAD better than COMMAND GETKEYS does, which takes the first STREAMS. */
+static bool is_read_alike(const struct command *c)
+{
+    return !(c->flags & COMMAND_BLOCKS_IF_ASKED);
+}
+
+static void agree_on_changes_of(const char *origin)
+{
+    struct words words;
+    char line[TEXT_MAX];
+    to_words(origin, &words);
+    const struct command *c = command_lookup(words.argv, words.argc);
+    int kept = strchr(c->name, '|') ? 2 : 1;
+    for (int i = 0; i < CHANGES_PER_LINE && is_read_alike(c); i++) {
+        change(&words, kept, line);
+        if (i % 2) {
+            struct words changed;
+            to_words(line, &changed);
+            change(&changed, kept < changed.argc ? kept : changed.argc, line);
+        }
+        agree_on_keys(line);
+    }
+}
+
+START_TEST(test_lines_that_are_nearly_right_have_the_servers_keys)
+{
+    for (size_t i = 0; i < COUNT_OF(lines); i++)
+        agree_on_changes_of(lines[i]);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("command_oracle");
+    TCase *tc = suite_case(suite, "slots", oracle_setup, oracle_teardown);
+    tcase_add_test(tc, test_slots_are_those_of_the_server);
+    tc = suite_case(suite, "commands", oracle_setup, oracle_teardown);
+    tcase_add_test(tc, test_every_command_of_the_server_has_a_row);
+    tcase_add_test(tc, test_every_command_with_keys_agrees_with_the_server);
+    tcase_add_test(tc, test_commands_without_keys_have_none_for_the_server);
+    tcase_add_test(tc, test_lines_that_are_nearly_right_have_the_servers_keys);
+    return suite_run(suite);
+}
