@@ -141,13 +141,13 @@ static inline ALWAYS uint64_t step(uint64_t word)
     return crc;
 }
 
-/* Not 0 exactly when one of the word's bytes is '{'. */
-static inline uint64_t find_brace(uint64_t word)
+/* The highest bit of some byte is set when one of the word's bytes is '{'. It may also be set for
+ * bytes above 127: then checksum_of_tag looks closer. */
+static inline uint64_t suspect_brace(uint64_t word)
 {
     const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t zero_where_brace = word ^ (ones * '{');
 
-    return (zero_where_brace - ones) & ~zero_where_brace & (ones << 7);
+    return (word ^ (ones * '{')) - ones;
 }
 
 static inline ALWAYS uint64_t checksum(const char *bytes, size_t length, uint64_t *brace)
@@ -158,20 +158,20 @@ static inline ALWAYS uint64_t checksum(const char *bytes, size_t length, uint64_
     *brace = 0;
     if (extra != 0) {
         word = length < WORD ? load_extra(bytes, length) : word_load(bytes) << (8 * (WORD - extra));
-        *brace = find_brace(word);
+        *brace = suspect_brace(word);
         crc = step(word);
         bytes += extra;
     }
     for (length /= WORD; length > 0; length--, bytes += WORD) {
         word = word_load(bytes);
-        *brace |= find_brace(word);
+        *brace |= suspect_brace(word);
         crc = step(word ^ crc);
     }
     return crc;
 }
 
 /* What stands between the first '{' and the first '}' behind it is hashed alone, unless it is
- * empty; then the whole key is, whose checksum is given. */
+ * empty. Otherwise the whole key is, whose checksum is given. */
 static __attribute__((noinline)) uint64_t checksum_of_tag(const char *key, size_t length,
                                                           uint64_t whole)
 {
@@ -190,7 +190,7 @@ uint16_t slot_of_key(const char *key, size_t length)
     uint64_t brace;
     uint64_t crc = checksum(key, length, &brace);
 
-    if (brace != 0)
+    if ((brace & UINT64_C(0x8080808080808080)) != 0)
         crc = checksum_of_tag(key, length, crc);
     return SWAPPED(crc) & SLOT_MASK;
 }

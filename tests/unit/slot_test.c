@@ -83,7 +83,7 @@ static void test_tags_that_are_none_do_not_count(void **state)
 /* Every length around the words that the checksum works in, and a brace at every place. */
 static void test_every_length_and_place(void **state)
 {
-    char key[70];
+    char key[70] = "";
 
     (void)state;
     for (size_t length = 0; length < sizeof key; length++) {
