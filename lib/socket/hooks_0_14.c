@@ -23,6 +23,7 @@ int __wrap___redisAppendCommand(redisContext *c, const char *command, size_t len
 int hiredis_redisFreeKeepFd(redisContext *c);
 redisContext *hiredis_redisConnectFd(int fd);
 int hiredis_redisBufferWrite(redisContext *c, int *done);
+int hiredis_redisAsyncSetConnectCallback(redisAsyncContext *ac, redisConnectCallback *fn);
 /* NOLINTEND */
 
 static _Thread_local bool connecting_async;
@@ -63,8 +64,26 @@ redisContext *__wrap_redisConnectBindNonBlockWithReuse(const char *ip, int port,
     return c;
 }
 
-/* A command of the asynchronous layer. The descriptor that the program's loop watches
- * never becomes writable, so the session takes the command here and now; hiredis'
+/* The descriptor that the program's loop watches never becomes writable. Where hiredis
+ * asks the loop for a write event, some adapters watch for nothing else until it has
+ * come: they are to watch for reading as well. */
+static void watch_for_reading(redisAsyncContext *ac)
+{
+    if (ac->ev.addRead != NULL)
+        ac->ev.addRead(ac->ev.data);
+}
+
+int redisAsyncSetConnectCallback(redisAsyncContext *ac, redisConnectCallback *fn)
+{
+    int result = hiredis_redisAsyncSetConnectCallback(ac, fn);
+    struct endpoint *ep = descriptor_find(ac->c.fd);
+
+    if (result == REDIS_OK && ep != NULL && ep->kind == ENDPOINT_ASYNC)
+        watch_for_reading(ac);
+    return result;
+}
+
+/* A command of the asynchronous layer: the session takes it here and now. hiredis'
  * output buffer stays empty, which is what it looks like after a complete write. */
 int __wrap___redisAppendCommand(redisContext *c, const char *command, size_t length)
 {
@@ -74,6 +93,7 @@ int __wrap___redisAppendCommand(redisContext *c, const char *command, size_t len
         return __real___redisAppendCommand(c, command, length);
     /* A session that has ended says so at the next read. */
     endpoint_write(ep, command, length);
+    watch_for_reading((redisAsyncContext *)(void *)c); /* its first member is the context */
     return REDIS_OK;
 }
 

@@ -436,24 +436,6 @@ START_TEST(test_a_cluster_that_forms_later)
 }
 END_TEST
 
-static void *form(void *arg)
-{
-    pause_ms(200); /* let the command below find the cluster unformed; harmless when it does not */
-    cluster_form(arg);
-    return NULL;
-}
-
-START_TEST(test_a_command_waits_for_a_cluster_that_is_forming)
-{
-    pthread_t former;
-    redisContext *c = connect_port(cluster_port(cluster, 0));
-    pthread_create(&former, NULL, form, cluster);
-    use_keys_of_every_shard(c);
-    pthread_join(former, NULL);
-    redisFree(c);
-}
-END_TEST
-
 /* --- servers that do not know the question, or answer it with nonsense --- */
 
 static const struct {
@@ -658,7 +640,6 @@ static void add_clusters(Suite *suite)
     tc = suite_case(suite, "cluster formed later", unformed_setup, cluster_teardown);
     tcase_add_test(tc, test_a_cluster_that_forms_later);
     tc = suite_case(suite, "forming cluster", unformed_setup, cluster_teardown);
-    tcase_add_test(tc, test_a_command_waits_for_a_cluster_that_is_forming);
     tc = suite_case(suite, "nonsense", NULL, NULL);
     tcase_add_loop_test(tc, test_unusual_but_valid_answers, 0, COUNT_OF(odd_hosts));
     tcase_add_loop_test(tc, test_nonsense_for_an_answer_ends_in_a_reply_or_an_error, 0,

@@ -185,6 +185,17 @@ START_TEST(test_large_values_both_ways)
 }
 END_TEST
 
+/* Nothing to read for a while; what wakes the program meanwhile brings no bytes. */
+static int is_quiet(redisContext *c)
+{
+    if (wait_for(c->fd, POLLIN, 100) == 0)
+        return 1;
+    errno = 0;
+    ck_assert_int_eq(redisBufferRead(c), REDIS_OK);
+    ck_assert_int_eq(errno, EAGAIN);
+    return 0;
+}
+
 START_TEST(test_a_blocking_command_is_waited_for_on_the_descriptor)
 {
     redisContext *c = connect_nonblocking(target_port(_i));
@@ -194,7 +205,8 @@ START_TEST(test_a_blocking_command_is_waited_for_on_the_descriptor)
     errno = 0;
     ck_assert_int_eq(redisBufferRead(c), REDIS_OK);
     ck_assert_int_eq(errno, EAGAIN);
-    ck_assert_int_eq(wait_for(c->fd, POLLIN, 100), 0);
+    /* The descriptor may wake the program for work that is not the program's, but not for ever. */
+    UNTIL(is_quiet(c));
     free(target_look(_i, "nb:queue", "RPUSH nb:queue x"));
     expect_reply(c, "nb:queue\nx");
     redisFree(c);
