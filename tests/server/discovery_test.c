@@ -639,7 +639,6 @@ static void add_clusters(Suite *suite)
     tcase_add_loop_test(tc, test_slots_without_an_owner_are_down_and_the_others_fine, 0, MASTERS);
     tc = suite_case(suite, "cluster formed later", unformed_setup, cluster_teardown);
     tcase_add_test(tc, test_a_cluster_that_forms_later);
-    tc = suite_case(suite, "forming cluster", unformed_setup, cluster_teardown);
     tc = suite_case(suite, "nonsense", NULL, NULL);
     tcase_add_loop_test(tc, test_unusual_but_valid_answers, 0, COUNT_OF(odd_hosts));
     tcase_add_loop_test(tc, test_nonsense_for_an_answer_ends_in_a_reply_or_an_error, 0,
