@@ -12,8 +12,17 @@
 #include "keeper/keeper.h"
 #include "socket/pump.h"
 
-/* What a close waits for answers, so that a redirect of the last commands is still followed. */
-enum { CLOSE_ANSWERS_MS = 1000 };
+/* How long a close waits at most: for what could not be sent yet, and for answers, so
+ * that a redirect of the last commands is still followed. An event loop waits less. */
+struct patience {
+    int64_t unsent_ms;
+    int64_t answers_ms;
+};
+static const struct patience patience_of[] = {
+    [ENDPOINT_BLOCKING] = {2000, 1000},
+    [ENDPOINT_ASYNC] = {500, 50},
+    [ENDPOINT_NONBLOCK] = {500, 50},
+};
 
 static bool address_text(const struct sockaddr *address, char host[INET6_ADDRSTRLEN],
                          uint16_t *port)
@@ -509,32 +518,37 @@ ssize_t endpoint_write(struct endpoint *ep, const void *bytes, size_t length)
 
 static bool anything_unsent(const struct session *s)
 {
-    if (s->state == SESSION_DISCOVERING && buffer_length(&s->in) > 0)
+    if (buffer_length(&s->in) > 0 || s->troubles > 0)
         return true;
     for (const struct link *link = s->links; link != NULL; link = link->next)
         if (link->waiting.head != NULL || link_unflushed(link))
-            return s->state != SESSION_LOCKED || link->fd != -1;
-    return s->troubles > 0 || buffer_length(&s->in) > 0;
+            return true;
+    return false;
 }
 
+/* Under hiredis, too, nothing is sent that was written before the connection was up. */
+static bool never_connected(const struct session *s)
+{
+    return s->topology == NULL && s->home->state != LINK_UP;
+}
 
 /* What was accepted is sent, as by a kernel that closes a socket: also what waits
  * behind a connection, a redirect, or the question what the server is. */
 static void linger(struct endpoint *ep)
 {
     struct session *s = ep->session;
-    int64_t now = clock_now_ms(), patience = now + s->settings.failover_timeout_ms;
-    int64_t answers = now + CLOSE_ANSWERS_MS;
+    int64_t now = clock_now_ms();
+    int64_t until_sent = now + patience_of[ep->kind].unsent_ms;
+    int64_t until_answered = now + patience_of[ep->kind].answers_ms;
     char discarded[4096];
 
-    while (s->state != SESSION_ENDED && now < patience && !session_is_blocked(s) &&
-           (anything_unsent(s) || (s->unanswered > 0 && now < answers))) {
-        bool unsent = anything_unsent(s);
+    while (s->state != SESSION_ENDED && !session_is_blocked(s) && !never_connected(s)) {
+        bool unsent = anything_unsent(s), unanswered = s->unanswered > 0;
+        int64_t until = unsent ? until_sent : until_answered;
 
-        if (s->state == SESSION_PLAIN && !unsent)
+        if ((!unsent && !unanswered) || now >= until)
             return;
-        if (pump_wait_any(ep, unsent ? patience : answers) == PUMP_TIMEOUT && !unsent)
-            return;
+        (void)pump_wait_any(ep, until);
         while (session_take(s, discarded, sizeof discarded) > 0)
             ;
         now = clock_now_ms();
