@@ -289,15 +289,17 @@ static int node_with_id(const struct cluster *cluster, const char *id)
     return -1;
 }
 
-/* CLUSTER SLOTS as text: first, last, then host, port, id of the master, then its replicas. */
+/* CLUSTER SLOTS as text: first, last, then host, port, id of the master, then its replicas. Both
+ * slots end where their line ends, or the "127" of a host would pass for one. */
 int cluster_owner_of_slot(const struct cluster *cluster, int asked, int slot)
 {
     char *slots = cluster_command(cluster, asked, "CLUSTER SLOTS");
     int owner = -1;
     for (char *line = slots; line && owner < 0;) {
         int first, last;
-        char id[ID_LENGTH + 1];
-        if (sscanf(line, "%d\n%d\n%*[^\n]\n%*d\n%40[0-9a-f]", &first, &last, id) == 3 &&
+        char end[2], id[ID_LENGTH + 1];
+        if (sscanf(line, "%d%1[\n]%d%1[\n]%*[^\n]\n%*d\n%40[0-9a-f]", &first, end, &last, end,
+                   id) == 5 &&
             first <= slot && slot <= last)
             owner = node_with_id(cluster, id);
         line = strchr(line, '\n');
