@@ -184,12 +184,13 @@ static void one_reply(struct session *s, struct link *link, size_t length)
         unexpected(s, link, reply);
 }
 
-/* The length of the next whole reply, 0 when it is not all there, -1 for garbage. */
+/* The length of the next whole reply, 0 when it is not all there, -1 for garbage. What
+ * frame_scan began it has to finish: what it remembers is not about the next reply. */
 static int64_t next_reply(struct link *link)
 {
     size_t there = (size_t)(link->in_base + buffer_length(&link->in) - link->in_scanned);
     const char *data = link_reply(link, link->in_scanned);
-    size_t length = there ? frame_quick(data, there) : 0;
+    size_t length = there && link->frame.needed == 0 ? frame_quick(data, there) : 0;
 
     if (there == 0 || length > 0)
         return (int64_t)length;
