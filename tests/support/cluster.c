@@ -363,7 +363,41 @@ int cluster_migrate_keys(struct cluster *cluster, int slot, int from, int to, in
     return count;
 }
 
-/* The new owner first: from then on the old one has somewhere to send its clients. */
+/* What a node believes of all nodes and their slots, as one number: ids, epochs and slot ranges, in
+ * any order; without times, flags, and the slots that only it knows to be on the move. */
+static unsigned long view_of(const struct cluster *cluster, int node)
+{
+    char *nodes = cluster_command(cluster, node, "CLUSTER NODES");
+    unsigned long view = 0;
+    for (char *rest = nodes, *line; (line = strsep(&rest, "\n"));) {
+        char id[ID_LENGTH + 1], slots[4096] = "";
+        int epoch;
+        unsigned long hash = 5381;
+        if (sscanf(line, "%40s %*s %*s %*s %*s %*s %d %*s %4095[^[]", id, &epoch, slots) < 2)
+            continue;
+        for (char *end = slots + strlen(slots); end > slots && end[-1] == ' ';)
+            *--end = '\0';
+        for (const char *at = id; *at; at++)
+            hash = hash * 33 + (unsigned char)*at;
+        for (const char *at = slots; *at; at++)
+            hash = hash * 33 + (unsigned char)*at;
+        view += hash * 33 + (unsigned)epoch;
+    }
+    free(nodes);
+    return view;
+}
+
+static bool do_views_agree(const struct cluster *cluster)
+{
+    for (int i = 1; i < cluster->size; i++)
+        if (!cluster->nodes[i].is_down && view_of(cluster, i) != view_of(cluster, 0))
+            return false;
+    return true;
+}
+
+/* The new owner first: from then on the old one has somewhere to send its clients. The next move
+ * has to wait until everybody knows the epoch that came of this one: an owner that takes a slot
+ * with an epoch that is not the latest would lose it again, and the nodes disagree for good. */
 void cluster_migrate_finish(struct cluster *cluster, int slot, int from, int to)
 {
     const char *id = cluster->nodes[to].id;
@@ -372,6 +406,7 @@ void cluster_migrate_finish(struct cluster *cluster, int slot, int from, int to)
     for (int i = 0; i < cluster->options.masters; i++)
         if (i != from && i != to)
             must_say_ok(cluster, i, "CLUSTER SETSLOT %d NODE %s", slot, id);
+    UNTIL(do_views_agree(cluster));
 }
 
 void cluster_migrate(struct cluster *cluster, int slot, int from, int to)
@@ -380,8 +415,6 @@ void cluster_migrate(struct cluster *cluster, int slot, int from, int to)
     while (cluster_migrate_keys(cluster, slot, from, to, 100) > 0)
         ;
     cluster_migrate_finish(cluster, slot, from, to);
-    for (int i = 0; i < cluster->size; i++)
-        UNTIL(cluster_owner_of_slot(cluster, i, slot) == to);
 }
 
 /* --- failure --- */

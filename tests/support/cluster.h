@@ -67,9 +67,11 @@ void cluster_migrate_begin(struct cluster *cluster, int slot, int from, int to);
 
 /* Moves up to `most` keys; how many it moved. */
 int cluster_migrate_keys(struct cluster *cluster, int slot, int from, int to, int most);
+
+/* Returns when every node names the new owner. */
 void cluster_migrate_finish(struct cluster *cluster, int slot, int from, int to);
 
-/* All three, and waits until every node names the new owner. */
+/* All three. */
 void cluster_migrate(struct cluster *cluster, int slot, int from, int to);
 
 /* --- nodes die --- */
