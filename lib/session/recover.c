@@ -80,13 +80,29 @@ static struct part *detach_sent(struct session *s, struct link *link)
     return reversed(chain);
 }
 
+static bool waited_too_long(const struct session *s, const struct part *part, int64_t now)
+{
+    return part->wait_since != 0 && now - part->wait_since >= s->settings.failover_timeout_ms;
+}
+
+static void fail_after_waiting(struct session *s, const struct link *link, struct part *part)
+{
+    answer_fail(s, part, "UNREACHABLE redisroute: %s could not be reached for %lld ms (%s)",
+                link->name, (long long)s->settings.failover_timeout_ms, reason(link->error));
+}
+
 static void settle_sent(struct session *s, const struct link *link, struct part *chain, int why)
 {
+    int64_t now = session_now(s);
     struct part *next;
 
     for (; chain != NULL && s->state != SESSION_ENDED; chain = next) {
         next = chain->next;
-        if (chain->bytes != NULL)
+        if (chain->wait_since == 0)
+            chain->wait_since = now;
+        if (chain->bytes != NULL && waited_too_long(s, chain, now))
+            fail_after_waiting(s, link, chain);
+        else if (chain->bytes != NULL)
             recover_requeue(s, chain);
         else
             answer_fail(s, chain,
@@ -115,7 +131,8 @@ static void fail_impatient(struct session *s, struct link *link, int why)
     }
 }
 
-/* A connection that had worked is replaced at once; one that was refused, later and later. */
+/* A connection that had answered is replaced at once; one that was refused, or lost
+ * before it said anything, later and later. */
 static void back_off(struct session *s, struct link *link, bool was_up)
 {
     int64_t delay = (int64_t)BACKOFF_FIRST_MS << (link->failures < 6 ? link->failures : 6);
@@ -130,7 +147,7 @@ static void back_off(struct session *s, struct link *link, bool was_up)
 
 void session_link_lost(struct session *s, struct link *link, int why)
 {
-    bool was_up = link->state == LINK_UP;
+    bool was_up = link->state == LINK_UP && atomic_load(&link->replied) > 0;
     struct part *chain;
 
     link->error = why;
@@ -169,18 +186,13 @@ static void expire_waiting(struct session *s, struct link *link, int64_t now)
 {
     struct part *chain, *next;
 
-    if (link->waiting.head == NULL || link->waiting.head->wait_since == 0 ||
-        now - link->waiting.head->wait_since < s->settings.failover_timeout_ms)
+    if (link->waiting.head == NULL || !waited_too_long(s, link->waiting.head, now))
         return;
     chain = part_take_all(&link->waiting);
     for (; chain != NULL; chain = next) {
         next = chain->next;
-        if (chain->wait_since != 0 &&
-            now - chain->wait_since >= s->settings.failover_timeout_ms)
-            answer_fail(s, chain,
-                        "UNREACHABLE redisroute: %s could not be reached for %lld ms (%s)",
-                        link->name, (long long)s->settings.failover_timeout_ms,
-                        reason(link->error));
+        if (waited_too_long(s, chain, now))
+            fail_after_waiting(s, link, chain);
         else
             part_push(&link->waiting, chain);
     }

@@ -112,7 +112,6 @@ struct link *session_next_dirty(struct session *s)
 static void link_ready(struct session *s, struct link *link)
 {
     link->state = LINK_UP;
-    link->failures = 0;
     dispatch_waiting(s, link);
 }
 

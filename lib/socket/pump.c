@@ -138,12 +138,14 @@ static bool can_flush(const struct link *link)
 
 static void carry_out(struct endpoint *ep, struct link *link)
 {
-    if (link->must_close)
+    if (link->must_close) {
+        link->out_received = link->out_flushed;
         lose(ep, link);
-    else if (link->state == LINK_WANTED)
+    } else if (link->state == LINK_WANTED) {
         open_link(ep, link);
-    else if (can_flush(link))
+    } else if (can_flush(link)) {
         flush(ep, link);
+    }
 }
 
 void pump_orders(struct endpoint *ep)
