@@ -38,16 +38,18 @@ static struct greeting *append(struct session *s, const struct command *command,
     return g;
 }
 
-/* The other links that are up learn it now; what is dispatched to them waits. */
+/* The other links that are up, or are being greeted, learn it now; what is dispatched to
+ * them waits. */
 static bool tell_links(struct session *s, const struct greeting *g, const struct link *but)
 {
     for (struct link *link = s->links; link != NULL; link = link->next) {
-        if (link == but || link->probe || link->state != LINK_UP)
+        if (link == but || link->probe ||
+            (link->state != LINK_UP && link->state != LINK_GREETING))
             continue;
         if (!link_send_raw(link, g->bytes, g->length))
             return false;
         link->state = LINK_GREETING;
-        link->greetings = 1;
+        link->greetings++;
         session_touch(s, link);
     }
     return true;
