@@ -3,9 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* An idle link keeps no more than this in each direction. */
-enum { LINK_KEEP = 2048 };
-
 static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
 
 struct link *link_create(const char *host, uint16_t port)
@@ -63,8 +60,21 @@ bool link_send(struct link *link, struct part *part, const char *bytes, size_t l
     return true;
 }
 
+/* What is not flushed yet stays, whatever was answered: the stream must not break off inside
+ * a command. */
+void link_resume(struct link *link, struct part *part, size_t length)
+{
+    part->at = link->out_base;
+    part->length = length;
+    part->link = link;
+    part->state = PART_SENT;
+    part_push(&link->sent, part);
+}
+
 static void drop_out(struct link *link, uint64_t position)
 {
+    if (position > link->out_flushed)
+        position = link->out_flushed;
     buffer_consume(&link->out, (size_t)(position - link->out_base));
     link->out_base = position;
     if (link->out.head == link->out.tail && link->out.capacity > LINK_KEEP)

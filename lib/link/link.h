@@ -72,12 +72,17 @@ struct link {
     char *name; /* "host:port", for errors */
 };
 
+/* An idle link keeps no more memory than this in each direction. */
+enum { LINK_KEEP = 2048 };
+
 /* NULL: out of memory. */
 struct link *link_create(const char *host, uint16_t port);
 void link_destroy(struct link *);
 
 /* Puts the part at the end of the stream. `bytes` may be the part's own. False: out of memory. */
 bool link_send(struct link *, struct part *, const char *bytes, size_t length);
+/* The bytes at the head of `out` turn out to be this part's command. */
+void link_resume(struct link *, struct part *, size_t length);
 /* Bytes that no part accounts for: the greeting, the probe, a plain pipe. */
 bool link_send_raw(struct link *, const char *bytes, size_t length);
 

@@ -253,6 +253,27 @@ static void on_error(struct session *s, struct link *link, const char *reply, si
         answer_complete(s, r.part, link, reply, length, position);
 }
 
+/* The server answers a command that it cannot have read, as when it turns a client away
+ * or a request down whose length it does not like. Its error is the answer; but what it
+ * says from here on is nobody's. */
+static void answered_unheard(struct session *s, struct link *link, const char *reply, size_t length)
+{
+    struct part *part = link->sent.head;
+
+    link->must_close = true;
+    link->error = EPROTO;
+    session_touch(s, link);
+    if (reply[0] != '-')
+        return;
+    if (!link_detach(link, part)) {
+        session_end(s, ENOMEM);
+        return;
+    }
+    link_answered(link);
+    part->out_of_order = true;
+    answer_complete(s, part, link, reply, length, 0);
+}
+
 void answer_reply(struct session *s, struct link *link, const char *reply, size_t length,
                   uint64_t position)
 {
@@ -260,6 +281,10 @@ void answer_reply(struct session *s, struct link *link, const char *reply, size_
 
     if (part->skip > 0) {
         part->skip--;
+        return;
+    }
+    if (part->at + part->length > link->out_flushed) {
+        answered_unheard(s, link, reply, length);
         return;
     }
     if (reply[0] == '-') {

@@ -56,7 +56,30 @@ static enum parse_result number(const char **at, const char *end, long long *val
     return PARSE_WHOLE;
 }
 
-static enum parse_result bulk(const char **at, const char *start, const char *end,
+/* Lengths of one and two digits, which nearly all are, in a few instructions. */
+static inline bool short_number(const char **at, const char *end, long long *value)
+{
+    const char *p = *at;
+    unsigned first, second;
+
+    if (end - p < 4)
+        return false;
+    first = (unsigned)(p[0] - '0');
+    second = (unsigned)(p[1] - '0');
+    if (first < 10 && p[1] == '\r' && p[2] == '\n') {
+        *value = first;
+        *at = p + 3;
+        return true;
+    }
+    if (first < 10 && second < 10 && p[2] == '\r' && p[3] == '\n') {
+        *value = first * 10 + second;
+        *at = p + 4;
+        return true;
+    }
+    return false;
+}
+
+static inline enum parse_result bulk(const char **at, const char *start, const char *end,
                               struct bytes *word, size_t *needed, const char **why)
 {
     long long length;
@@ -69,12 +92,14 @@ static enum parse_result bulk(const char **at, const char *start, const char *en
         return PARSE_BROKEN;
     }
     ++*at;
-    r = number(at, end, &length);
-    if (r == PARSE_PARTIAL)
-        return r;
-    if (r == PARSE_BROKEN || length < 0 || length > bulk_max) {
-        *why = "Protocol error: invalid bulk length";
-        return PARSE_BROKEN;
+    if (!short_number(at, end, &length)) {
+        r = number(at, end, &length);
+        if (r == PARSE_PARTIAL)
+            return r;
+        if (r == PARSE_BROKEN || length < 0 || length > bulk_max) {
+            *why = "Protocol error: invalid bulk length";
+            return PARSE_BROKEN;
+        }
     }
     if (end - *at < length + 2) {
         *needed = (size_t)(*at - start) + (size_t)length + 2;
@@ -91,7 +116,8 @@ static enum parse_result parse_array(struct argv *argv, const char *data, size_t
     const char *at = data + 1, *end = data + length;
     size_t needed = length + 1;
     long long count = 0;
-    enum parse_result r = number(&at, end, &count);
+    enum parse_result r =
+        short_number(&at, end, &count) ? PARSE_WHOLE : number(&at, end, &count);
 
     if (r == PARSE_BROKEN || count > INT_MAX / 2) {
         *why = "Protocol error: invalid multibulk length";

@@ -207,13 +207,13 @@ static int64_t next_reply(struct link *link)
 
 void session_link_received(struct session *s, struct link *link)
 {
-    int64_t length;
+    int64_t length = 0;
 
     if (s->state == SESSION_PLAIN && !link->probe) {
         link->in_scanned = link->in_base + buffer_length(&link->in);
         return;
     }
-    while (s->state != SESSION_ENDED && (length = next_reply(link)) > 0)
+    while (s->state != SESSION_ENDED && !link->must_close && (length = next_reply(link)) > 0)
         one_reply(s, link, (size_t)length);
     if (s->state == SESSION_ENDED)
         return;

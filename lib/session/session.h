@@ -54,6 +54,17 @@ struct greeting {
     char bytes[];
 };
 
+/* One command at a time is what most programs do. While nothing else is under way
+ * such a command is not made a request: its bytes lie in the link's `out`, and its
+ * reply goes from the socket to the application. Whatever is not that simple after
+ * all is made an ordinary request first. */
+struct express {
+    struct link *link; /* NULL: none under way */
+    const struct command *command;
+    size_t length;
+    uint16_t slot;
+};
+
 struct session {
     enum session_state state;
     bool careful; /* a slot is in trouble or migrating: look before sending */
@@ -63,6 +74,7 @@ struct session {
     struct cluster *cluster;
     uint64_t version; /* of the snapshot */
     struct argv argv; /* of the command being planned */
+    struct express express;
 
     struct request *order_head; /* issued and not yet delivered */
     struct request *order_tail;
@@ -95,6 +107,16 @@ void session_destroy(struct session *);
 /* Takes over all the bytes, whatever the state of the cluster. False: out of
  * memory; the session has ended with ENOMEM. */
 bool session_accept(struct session *, const char *bytes, size_t length);
+
+/* Takes a single command the short way, if it is one: the bytes are then in the `out`
+ * of the link that is returned, to be flushed. NULL: use session_accept. */
+struct link *session_express(struct session *, const char *bytes, size_t length);
+/* What the socket gave for it, into the application's own memory. True: it is the
+ * whole reply, and the application's. False: use session_unexpress. */
+bool session_express_answered(struct session *, const char *reply, size_t length);
+/* The command becomes an ordinary request; to be called before anything else than
+ * these three. Does nothing when none is under way. */
+void session_unexpress(struct session *);
 
 /* Moves up to `size` reply bytes to the application. */
 size_t session_take(struct session *, char *to, size_t size);

@@ -430,10 +430,37 @@ static ssize_t read_ready(struct endpoint *ep, void *to, size_t size)
     return ep->session->state == SESSION_ENDED ? ended(ep) : fail(EAGAIN);
 }
 
+/* The reply to an express command, straight into the program's memory. 0: the long
+ * way has to be gone. */
+static ssize_t read_express(struct endpoint *ep, void *to, size_t size)
+{
+    struct session *s = ep->session;
+    struct link *link = s->express.link;
+    ssize_t n = recv(link->fd, to, size, 0);
+    int error = errno;
+
+    if (n > 0 && session_express_answered(s, to, (size_t)n))
+        return n;
+    session_unexpress(s);
+    if (n > 0 && buffer_append(&link->in, to, (size_t)n))
+        session_link_received(s, link);
+    else if (n == -1 && error == EINTR)
+        return fail(EINTR);
+    else if (n == -1 && error == EAGAIN)
+        return timed_out(ep);
+    return 0; /* what is wrong with the connection shows at the next look at it */
+}
+
 static ssize_t do_read(struct endpoint *ep, void *to, size_t size)
 {
     if (!ready(ep))
         return -1;
+    if (ep->session->express.link != NULL) {
+        ssize_t n = read_express(ep, to, size);
+
+        if (n != 0)
+            return n;
+    }
     if (!is_blocking(ep) && ep->poller != NULL)
         return read_ready(ep, to, size);
     return read_waiting(ep, to, size);
@@ -480,13 +507,38 @@ static void send_from_loop(struct endpoint *ep)
         settle(ep);
 }
 
+/* 0: not a command for the short way. */
+static ssize_t write_express(struct endpoint *ep, const void *bytes, size_t length)
+{
+    struct link *link = session_express(ep->session, bytes, length);
+    ssize_t n;
+
+    if (link == NULL)
+        return 0;
+    /* A link that was idle for long is looked at before it is used. */
+    if (link->used_tick == atomic_load_explicit(&clock_tick, memory_order_relaxed)) {
+        n = send(link->fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n > 0)
+            link->out_flushed += (uint64_t)n;
+        if (n == (ssize_t)length)
+            return n;
+    }
+    session_unexpress(ep->session);
+    pump_orders(ep);
+    return flush_waiting(ep) == -1 ? -1 : (ssize_t)length;
+}
+
 static ssize_t do_write(struct endpoint *ep, const void *bytes, size_t length)
 {
     struct session *s;
+    ssize_t n;
 
     if (!ready(ep))
         return -1;
     s = ep->session;
+    session_unexpress(s);
+    if (is_blocking(ep) && ep->forward == NULL && (n = write_express(ep, bytes, length)) != 0)
+        return n;
     if (s->state == SESSION_ENDED)
         return fail(s->end_error == 0 ? EPIPE : s->end_error);
     if (!session_accept(s, bytes, length))
@@ -579,6 +631,8 @@ int endpoint_close(struct endpoint *ep)
     bool poller_is_fd = ep->kind == ENDPOINT_ASYNC;
     int fd = ep->fd;
 
+    if (ep->session != NULL)
+        session_unexpress(ep->session);
     if (ep->session != NULL && !is_parents(ep))
         linger(ep);
     tear_down(ep);
@@ -598,6 +652,8 @@ void endpoint_let_go(struct endpoint *ep)
 {
     int fd = ep->fd;
 
+    if (ep->session != NULL)
+        session_unexpress(ep->session);
     if (ep->session != NULL && !is_parents(ep))
         linger(ep);
     if (ep->session != NULL && ep->session->home->fd != -1 && ep->session->home->fd != fd)
@@ -614,6 +670,7 @@ void endpoint_expect_poll(struct endpoint *ep)
 {
     if (ep->session == NULL || ep->session->state == SESSION_PLAIN)
         return;
+    session_unexpress(ep->session);
     start_forwarding(ep);
     settle(ep);
 }

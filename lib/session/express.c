@@ -1,0 +1,85 @@
+#include <errno.h>
+
+#include "session/request.h"
+
+static inline void count(_Atomic uint32_t *counter)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+static bool nothing_else(const struct session *s)
+{
+    return s->state == SESSION_ROUTING && s->order_head == NULL && !s->careful && !s->stalled &&
+           !s->ending && s->in.head == s->in.tail && cluster_version(s->cluster) == s->version;
+}
+
+/* The link of a slot, when it can take a command right now. */
+static struct link *ready_link(const struct session *s, uint16_t slot)
+{
+    uint16_t node = s->topology->owner[slot];
+    struct link *link = node != NODE_NONE ? s->link_of_node[node] : NULL;
+
+    if (link == NULL || link->state != LINK_UP || link->dirty || link->sent.head != NULL ||
+        link->out.head != link->out.tail || link->in.head != link->in.tail)
+        return NULL;
+    return link;
+}
+
+struct link *session_express(struct session *s, const char *bytes, size_t length)
+{
+    const struct command *c;
+    const struct bytes *key;
+    struct link *link;
+    const char *why;
+    size_t used;
+    uint16_t slot;
+
+    if (!nothing_else(s) || bytes[0] != '*' ||
+        parse_command(&s->argv, bytes, length, &used, &why) != PARSE_WHOLE || used != length)
+        return NULL;
+    c = command_lookup(s->argv.words, s->argv.count);
+    if (c == NULL || c->only_key == 0 || c->only_key >= s->argv.count ||
+        c->klass != COMMAND_KEYED || (c->flags & COMMAND_BLOCKING) != 0)
+        return NULL;
+    key = &s->argv.words[c->only_key];
+    slot = slot_of_key(key->data, key->length);
+    link = ready_link(s, slot);
+    if (link == NULL || !buffer_append(&link->out, bytes, length))
+        return NULL;
+    count(&link->asked);
+    s->express = (struct express){.link = link, .command = c, .length = length, .slot = slot};
+    return link;
+}
+
+bool session_express_answered(struct session *s, const char *reply, size_t length)
+{
+    struct link *link = s->express.link;
+
+    if (reply[0] == '-' || frame_quick(reply, length) != length)
+        return false;
+    count(&link->replied);
+    link->out_base += s->express.length;
+    link->out.head = link->out.tail = 0;
+    if (link->out.capacity > LINK_KEEP)
+        buffer_relax(&link->out, LINK_KEEP);
+    s->express.link = NULL;
+    return true;
+}
+
+void session_unexpress(struct session *s)
+{
+    struct express e = s->express;
+    struct request *r;
+
+    if (e.link == NULL)
+        return;
+    s->express.link = NULL;
+    r = order_issue(s, e.command);
+    if (r == NULL)
+        return;
+    r->part.slot = e.slot;
+    r->part.repeatable = command_repeatable(e.command);
+    link_resume(e.link, &r->part, e.length);
+    session_touch(s, e.link);
+}
