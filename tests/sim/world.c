@@ -737,8 +737,11 @@ void world_settle(struct world *w)
     keep(w);
 }
 
-static void wake_all(struct world *w)
+/* True: there was somebody to wake. */
+static bool wake_all(struct world *w)
 {
+    bool woken = false;
+
     for (int i = 0; i < w->conn_count; i++) {
         struct conn *c = w->conns[i];
 
@@ -746,7 +749,9 @@ static void wake_all(struct world *w)
             continue;
         if (!model_evict(&w->model, &c->client, &c->back))
             model_wake(&w->model, &c->client, &c->back);
+        woken = true;
     }
+    return woken;
 }
 
 /* For whoever looks for the reason of a hang. */
@@ -778,10 +783,11 @@ bool world_finish(struct world *w, int64_t within_ms)
     for (int steps = 0; steps < STEPS_MOST; steps++) {
         int64_t due;
 
-        wake_all(w);
         world_settle(w);
         if (world_all_answered(w))
             return true;
+        if (wake_all(w))
+            continue;
         due = next_due(w);
         if (due < 0 || due > end) {
             trace_links(w);
