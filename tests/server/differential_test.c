@@ -179,7 +179,9 @@ START_TEST(test_one_at_a_time_while_slots_move)
     redisContext *c = connect_subject();
     stream_init(&commands, seed + 3000 + (uint64_t)_i);
     commands.is_moving = true;
-    struct migrator *migrator = migrator_start(target_cluster(), slots, MOVING, MOVES);
+    struct migrator *migrator = migrator_start(
+        target_cluster(), &(struct migrator_options){
+                              .slots = slots, .count = MOVING, .moves = MOVES, .patience_ms = 20});
     do {
         for (int i = 0; i < BATCH; i++) {
             next(&pending);

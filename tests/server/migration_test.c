@@ -54,7 +54,17 @@ static redisContext *connect_any(int node)
 
 static struct migrator *start_moving(void)
 {
-    return migrator_start(cluster, slot_numbers, TRAVELLING, MOVES);
+    return migrator_start(cluster, &(struct migrator_options){
+                                       .slots = slot_numbers, .count = TRAVELLING, .moves = MOVES});
+}
+
+/* For commands with several keys, which can only wait while those are on two nodes. */
+static struct migrator *start_moving_briskly(void)
+{
+    return migrator_start(cluster, &(struct migrator_options){.slots = slot_numbers,
+                                                              .count = TRAVELLING,
+                                                              .moves = MOVES,
+                                                              .patience_ms = 20});
 }
 
 /* What the cluster itself says about a key, asked beside the library. */
@@ -196,7 +206,7 @@ START_TEST(test_split_commands_see_whole_values)
     int round = 0;
     redisContext *c = connect_any(_i);
     flush_all();
-    struct migrator *migrator = start_moving();
+    struct migrator *migrator = start_moving_briskly();
     do {
         snprintf(value, sizeof value, "%d", ++round);
         append_all_keys(c, "MSET", value);
@@ -224,7 +234,7 @@ START_TEST(test_scripts_over_several_keys_of_a_slot)
                                  "return redis.call('GET',KEYS[1])==redis.call('GET',KEYS[2])";
     flush_all();
     redisContext *c = connect_any(_i);
-    struct migrator *migrator = start_moving();
+    struct migrator *migrator = start_moving_briskly();
     do {
         for (int s = 0; s < SLOTS; s++)
             redisAppendCommand(c, "EVAL %s 2 %s %s", script, keys[s * KEYS_OF_SLOT],
@@ -270,7 +280,9 @@ START_TEST(test_moves_in_the_middle_of_a_deep_pipeline)
     flush_all();
     redisContext *c = connect_any(0);
     for (int round = 0; round < 6; round++) {
-        struct migrator *migrator = migrator_start(cluster, slot_numbers + round, 1, 1);
+        struct migrator *migrator = migrator_start(
+            cluster,
+            &(struct migrator_options){.slots = slot_numbers + round, .count = 1, .moves = 1});
         for (int i = 0; i < 100; i++)
             migrator_tick(migrator); /* it does not wait for us, or hardly */
         for (int r = 0; r < DEPTH; r++)

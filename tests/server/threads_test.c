@@ -191,7 +191,8 @@ START_TEST(test_threads_share_a_topology_that_changes)
     }
     target_flush(TARGET_CLUSTER);
     is_moving = true;
-    migrator = migrator_start(target_cluster(), slots, 3, 6);
+    migrator = migrator_start(target_cluster(),
+                              &(struct migrator_options){.slots = slots, .count = 3, .moves = 6});
     run_threads(count_while_slots_move, TARGET_CLUSTER);
     migrator_stop(migrator);
 }

@@ -13,8 +13,7 @@ enum { BATCHES_A_PHASE = 2, KEYS_A_PHASE = 3 };
 
 struct migrator {
     struct cluster *cluster;
-    const int *slots;
-    int count, moves;
+    struct migrator_options options;
     pthread_t thread;
     atomic_int batches;
     atomic_bool is_done;
@@ -23,7 +22,9 @@ struct migrator {
 static void rest(struct migrator *migrator)
 {
     int until = migrator->batches + BATCHES_A_PHASE;
-    UNTIL(migrator->batches >= until);
+    int64_t start = now_ms();
+    int patience_ms = migrator->options.patience_ms;
+    UNTIL(migrator->batches >= until || (patience_ms && now_ms() - start > patience_ms));
 }
 
 static void move_on(struct migrator *migrator, int slot)
@@ -42,20 +43,19 @@ static void move_on(struct migrator *migrator, int slot)
 static void *run(void *arg)
 {
     struct migrator *migrator = arg;
-    for (int i = 0; i < migrator->moves; i++)
-        move_on(migrator, migrator->slots[i % migrator->count]);
+    const struct migrator_options *options = &migrator->options;
+    for (int i = 0; i < options->moves; i++)
+        move_on(migrator, options->slots[i % options->count]);
     migrator->is_done = true;
     return NULL;
 }
 
-struct migrator *migrator_start(struct cluster *cluster, const int *slots, int count, int moves)
+struct migrator *migrator_start(struct cluster *cluster, const struct migrator_options *options)
 {
     struct migrator *migrator = calloc(1, sizeof *migrator);
     MUST(migrator);
     migrator->cluster = cluster;
-    migrator->slots = slots;
-    migrator->count = count;
-    migrator->moves = moves;
+    migrator->options = *options;
     MUST(pthread_create(&migrator->thread, NULL, run, migrator) == 0);
     return migrator;
 }

@@ -14,8 +14,15 @@
 struct cluster;
 struct migrator;
 
-/* Moves each of the slots on to the next master, again and again, `moves` times in all. */
-struct migrator *migrator_start(struct cluster *cluster, const int *slots, int count, int moves);
+struct migrator_options {
+    const int *slots; /* each moves on to the next master, again and again */
+    int count;
+    int moves;       /* in all */
+    int patience_ms; /* 0: waits for the client in any case. Else no longer than this, for clients
+                        whose commands cannot be served while their keys are on two nodes. */
+};
+
+struct migrator *migrator_start(struct cluster *cluster, const struct migrator_options *options);
 
 /* The client tells that a batch has been answered; false once all moves are made. */
 bool migrator_tick(struct migrator *migrator);

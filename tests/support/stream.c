@@ -43,7 +43,7 @@ static const char *const templates[] = {
     "SISMEMBER @k @f",
     "SCARD @k",
     "SORT @k ALPHA",
-    "HSET @k @f @v",
+    "HSET @k @f @s",
     "HGET @k @f",
     "HDEL @k @f",
     "HGETALL @k",
@@ -154,6 +154,9 @@ static void write_placeholder(struct stream *stream, FILE *out, char kind, unsig
         break;
     case 'f':
         fprintf(out, "f%u", stream_random(stream, 10));
+        break;
+    case 's':
+        fprintf(out, "value-%u", stream_random(stream, 1000));
         break;
     case 'v':
         write_value(stream, out);
