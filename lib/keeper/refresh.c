@@ -189,17 +189,16 @@ static int votes_against(const struct refresh *r, const struct node *node, int *
     return votes;
 }
 
-/* Dead for the majority, or no master any more and silent: whoever waits for it must wake. */
-static void cut_the_dead(const struct refresh *r, const struct topology *t)
+/* Whoever waits for a node that is dead for the majority must wake. A dead node may
+ * have left the newest snapshot already. */
+static void cut_the_dead(const struct refresh *r)
 {
-    for (uint16_t i = 0; i < t->node_count; i++) {
-        const struct node *node = &t->nodes[i];
+    for (uint16_t i = 0; i < r->before->node_count; i++) {
+        const struct node *node = &r->before->nodes[i];
         int voters, votes = votes_against(r, node, &voters);
 
         if (votes > voters / 2)
-            watch_cut(r->cluster, node->host, node->port, false);
-        else if (node->first_slot == SLOT_NONE)
-            watch_cut(r->cluster, node->host, node->port, true);
+            watch_cut(r->cluster, node->host, node->port);
     }
 }
 
@@ -232,7 +231,8 @@ static void conclude(struct refresh *r, int64_t now_ms)
 
     put_in_force(r);
     t = cluster_topology(r->cluster, &version);
-    cut_the_dead(r, t);
+    cut_the_dead(r);
+    watch_cut_deposed(r->cluster, t);
     for (int i = 0; t->migrating_count > 0 && i < r->count; i++)
         settle_migrations(r, &r->inquiries[i], t);
     /* What was new to one node has to be confirmed by others. */

@@ -71,15 +71,34 @@ void watch_tick(void)
     pthread_mutex_unlock(&watch_lock);
 }
 
-void watch_cut(const struct cluster *cluster, const char *host, uint16_t port, bool silent_only)
+static void cut(struct link *link)
+{
+    atomic_store(&link->cut, true);
+    shutdown(link->fd, SHUT_RDWR);
+}
+
+void watch_cut(const struct cluster *cluster, const char *host, uint16_t port)
 {
     pthread_mutex_lock(&watch_lock);
     for (struct watch *w = watches; w != NULL; w = w->next)
-        if (w->cluster == cluster && link_is(w->link, host, strlen(host), port) &&
-            (!silent_only || w->silent_ticks > 0)) {
-            atomic_store(&w->link->cut, true);
-            shutdown(w->link->fd, SHUT_RDWR);
-        }
+        if (w->cluster == cluster && link_is(w->link, host, strlen(host), port))
+            cut(w->link);
+    pthread_mutex_unlock(&watch_lock);
+}
+
+static bool owns_slots(const struct topology *t, const struct link *link)
+{
+    uint16_t node = topology_find(t, (struct bytes){link->host, strlen(link->host)}, link->port);
+
+    return node != NODE_NONE && t->nodes[node].first_slot != SLOT_NONE;
+}
+
+void watch_cut_deposed(const struct cluster *cluster, const struct topology *t)
+{
+    pthread_mutex_lock(&watch_lock);
+    for (struct watch *w = watches; w != NULL; w = w->next)
+        if (w->cluster == cluster && w->silent_ticks > 0 && !owns_slots(t, w->link))
+            cut(w->link);
     pthread_mutex_unlock(&watch_lock);
 }
 

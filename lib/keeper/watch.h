@@ -9,9 +9,12 @@
 /* Looks at every link once a tick: what owes an answer and gave none since the last
  * look makes its cluster suspect. */
 void watch_tick(void);
-/* The connections to a node that is dead or deposed are cut, so that whoever waits on
- * them wakes. With `silent_only`, those alone that owe an answer for a tick or more. */
-void watch_cut(const struct cluster *, const char *host, uint16_t port, bool silent_only);
+/* The connections to a node that is dead for the majority are cut, so that whoever
+ * waits on them wakes. */
+void watch_cut(const struct cluster *, const char *host, uint16_t port);
+/* The same for every node that owns nothing (any more), where it owes an answer for a
+ * tick or more: what it was asked as a master, it may never answer. */
+void watch_cut_deposed(const struct cluster *, const struct topology *);
 
 void watch_lock_all(void);
 void watch_unlock_all(void);

@@ -86,14 +86,13 @@ static bool plain_by_now(const struct sockaddr *address)
 static bool become_poller(struct endpoint *ep)
 {
     struct link *home = ep->session->home;
-    int flags = fcntl(ep->fd, F_GETFD), real;
+    int real;
 
     ep->poller = poller_create();
     if (ep->poller == NULL)
         return false;
     real = wire_move_high(fcntl(ep->fd, F_DUPFD_CLOEXEC, 0));
-    if (real == -1 || dup3(poller_descriptor(ep->poller), ep->fd,
-                           flags & FD_CLOEXEC ? O_CLOEXEC : 0) == -1) {
+    if (real == -1 || dup3(poller_descriptor(ep->poller), ep->fd, O_CLOEXEC) == -1) {
         if (real != -1)
             close(real);
         return false;
@@ -144,11 +143,11 @@ struct endpoint *endpoint_create(int fd, const struct sockaddr *address, socklen
 /* Puts one end of a socket pair under the program's number. */
 static bool put_pair(struct endpoint *ep)
 {
-    int pair[2], descriptor_flags = fcntl(ep->fd, F_GETFD), status = fcntl(ep->fd, F_GETFL);
+    int pair[2], status = fcntl(ep->fd, F_GETFL);
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1)
         return false;
-    if (dup3(pair[0], ep->fd, descriptor_flags & FD_CLOEXEC ? O_CLOEXEC : 0) == -1) {
+    if (dup3(pair[0], ep->fd, O_CLOEXEC) == -1) {
         close(pair[0]);
         close(pair[1]);
         return false;
@@ -260,7 +259,7 @@ static void inherit(struct endpoint *ep)
         if (fresh == NULL)
             return;
         if (ep->kind == ENDPOINT_ASYNC) {
-            dup2(poller_descriptor(fresh), ep->fd);
+            dup3(poller_descriptor(fresh), ep->fd, O_CLOEXEC);
             poller_set_descriptor(fresh, ep->fd);
             poller_set_descriptor_quietly(ep->poller, -1);
         }
