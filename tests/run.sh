@@ -38,7 +38,7 @@ done
 # The sanitizers of gcc 12 do not know the address spaces of newer kernels.
 fixed_addresses=(setarch -R)
 "${fixed_addresses[@]}" true 2>/dev/null || fixed_addresses=()
-export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1
+export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1
 export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=second_deadlock_stack=1
 
