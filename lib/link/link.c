@@ -60,8 +60,6 @@ bool link_send(struct link *link, struct part *part, const char *bytes, size_t l
     return true;
 }
 
-/* What is not flushed yet stays, whatever was answered: the stream must not break off inside
- * a command. */
 void link_resume(struct link *link, struct part *part, size_t length)
 {
     part->at = link->out_base;
@@ -71,6 +69,8 @@ void link_resume(struct link *link, struct part *part, size_t length)
     part_push(&link->sent, part);
 }
 
+/* What is not flushed yet stays, whatever was answered: the stream must not break off inside
+ * a command. */
 static void drop_out(struct link *link, uint64_t position)
 {
     if (position > link->out_flushed)

@@ -48,20 +48,58 @@ static struct part *reversed(struct part *chain)
     return result;
 }
 
+/* Takes the longest run in the order of issue off the chain. */
+static struct part *take_run(struct part **chain)
+{
+    struct part *run = *chain, *last = run;
+
+    while (last->next != NULL && last->next->sequence >= last->sequence)
+        last = last->next;
+    *chain = last->next;
+    last->next = NULL;
+    return run;
+}
+
+static struct part *merged(struct part *a, struct part *b)
+{
+    struct part *result = NULL, **at = &result;
+
+    while (a != NULL && b != NULL) {
+        struct part **first = a->sequence <= b->sequence ? &a : &b;
+
+        *at = *first;
+        at = &(*at)->next;
+        *first = *at;
+    }
+    *at = a != NULL ? a : b;
+    return result;
+}
+
+/* In the order of issue: what was retried stands in the stream behind what came later.
+ * That is seldom so, and then there are few runs. */
+static struct part *by_sequence(struct part *chain)
+{
+    struct part *result = NULL;
+
+    while (chain != NULL)
+        result = merged(result, take_run(&chain));
+    return result;
+}
+
 /* The server has received the whole command, for all we know. */
 static bool may_have_run(const struct link *link, const struct part *part)
 {
     return part->at + part->length <= link->out_received;
 }
 
-/* A read is repeated, unless a write to its slot that was sent behind it may have
+/* A read is repeated, unless a write to its slot that was issued behind it may have
  * run: the repetition would answer with the later value. Marks what is lost by
- * giving it no bytes; the chain is in order of sending, and stays so. */
+ * giving it no bytes; the chain is in order of issue. */
 static struct part *detach_sent(struct session *s, struct link *link)
 {
     static const uint8_t bit[] = {1, 2, 4, 8, 16, 32, 64, 128};
     uint8_t written[SLOT_COUNT / 8] = {0};
-    struct part *chain = reversed(part_take_all(&link->sent));
+    struct part *chain = reversed(by_sequence(part_take_all(&link->sent)));
 
     for (struct part *part = chain; part != NULL; part = part->next) {
         bool run = may_have_run(link, part), has_slot = part->slot != SLOT_NONE;
