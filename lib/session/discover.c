@@ -139,6 +139,8 @@ size_t discover_take_plain(struct session *s, char *to, size_t size)
     struct link *home = s->home;
     size_t n = buffer_length(&home->in) < size ? buffer_length(&home->in) : size;
 
+    if (n == 0)
+        return 0;
     memcpy(to, buffer_bytes(&home->in), n);
     link_release(home, home->in_base + n);
     return n;

@@ -335,16 +335,18 @@ static bool map_links(struct session *s)
 void session_adopt(struct session *s)
 {
     struct topology *old = s->topology;
+    bool mapped;
 
     if (s->cluster == NULL || s->state == SESSION_ENDED ||
         cluster_version(s->cluster) == s->version)
         return;
     s->topology = cluster_topology(s->cluster, &s->version);
-    if (!map_links(s)) {
+    mapped = map_links(s);
+    topology_unref(old);
+    if (!mapped) {
         session_end(s, ENOMEM);
         return;
     }
-    topology_unref(old);
     s->careful = s->troubles > 0 || s->topology->migrating_count > 0;
     for (struct link *link = s->links; link != NULL; link = link->next)
         count_strays(s, link);
