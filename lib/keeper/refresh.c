@@ -190,16 +190,23 @@ static int votes_against(const struct refresh *r, const struct node *node, int *
 }
 
 /* Whoever waits for a node that is dead for the majority must wake. A dead node may
- * have left the newest snapshot already. */
-static void cut_the_dead(const struct refresh *r)
+ * have left the newest snapshot already. Returns whether there is any. */
+static bool cut_the_dead(const struct refresh *r)
 {
+    bool any = false;
+
     for (uint16_t i = 0; i < r->before->node_count; i++) {
         const struct node *node = &r->before->nodes[i];
         int voters, votes = votes_against(r, node, &voters);
 
+        if (voters == 0)
+            continue;
+        cluster_mark_dead(r->cluster, node->host, node->port, votes > voters / 2);
         if (votes > voters / 2)
             watch_cut(r->cluster, node->host, node->port);
+        any |= votes > voters / 2;
     }
+    return any;
 }
 
 /* Only what was known to be migrating when the node was asked can be settled by its answer. */
@@ -228,10 +235,11 @@ static void conclude(struct refresh *r, int64_t now_ms)
 {
     uint64_t version, before = cluster_version(r->cluster);
     struct topology *t;
+    bool unsettled = r->open > 0; /* a node does not answer */
 
     put_in_force(r);
     t = cluster_topology(r->cluster, &version);
-    cut_the_dead(r);
+    unsettled |= cut_the_dead(r) || t->migrating_count > 0;
     watch_cut_deposed(r->cluster, t);
     for (int i = 0; t->migrating_count > 0 && i < r->count; i++)
         settle_migrations(r, &r->inquiries[i], t);
@@ -239,7 +247,7 @@ static void conclude(struct refresh *r, int64_t now_ms)
     if (cluster_version(r->cluster) != before && r->count == 1)
         atomic_fetch_add(&r->cluster->evidence, 1);
     r->due_ms = now_ms + clock_jitter_ms(PERIOD_MS + PERIOD_PER_NODE_MS * t->node_count);
-    if (t->migrating_count > 0)
+    if (unsettled)
         r->due_ms = now_ms + PAUSE_MOST_MS;
     topology_unref(t);
     clear(r);

@@ -12,11 +12,18 @@ struct fix {
     char host[256];
 };
 
+struct dead_node {
+    struct dead_node *next;
+    uint16_t port;
+    char host[];
+};
+
 struct cluster_state {
     pthread_mutex_t lock; /* for everything below */
     struct topology *topology;
     char *credentials;
     size_t credentials_length;
+    struct dead_node *dead;
     unsigned refreshes; /* under way */
     struct fix *fixes;
     size_t fix_count;
@@ -98,6 +105,12 @@ void cluster_destroy(struct cluster *c)
     pthread_mutex_destroy(&c->state->lock);
     free(c->state->credentials);
     free(c->state->fixes);
+    while (c->state->dead != NULL) {
+        struct dead_node *next = c->state->dead->next;
+
+        free(c->state->dead);
+        c->state->dead = next;
+    }
     free(c->state);
     free(c);
 }
@@ -370,6 +383,46 @@ void cluster_refresh_end(struct cluster *c, uint64_t begun, struct topology *fre
     }
     topology_unref(fresh);
     finish_refresh(c);
+}
+
+static struct dead_node **find_dead(struct cluster *c, const char *host, uint16_t port)
+{
+    struct dead_node **at = &c->state->dead;
+
+    while (*at != NULL && ((*at)->port != port || strcmp((*at)->host, host) != 0))
+        at = &(*at)->next;
+    return at;
+}
+
+void cluster_mark_dead(struct cluster *c, const char *host, uint16_t port, bool dead)
+{
+    struct dead_node **at, *node;
+
+    pthread_mutex_lock(&c->state->lock);
+    at = find_dead(c, host, port);
+    node = *at;
+    if (dead && node == NULL) {
+        node = malloc(sizeof *node + strlen(host) + 1);
+        if (node != NULL) {
+            *node = (struct dead_node){.port = port};
+            strcpy(node->host, host);
+            *at = node;
+        }
+    } else if (!dead && node != NULL) {
+        *at = node->next;
+        free(node);
+    }
+    pthread_mutex_unlock(&c->state->lock);
+}
+
+bool cluster_is_dead(struct cluster *c, const char *host, uint16_t port)
+{
+    bool dead;
+
+    pthread_mutex_lock(&c->state->lock);
+    dead = *find_dead(c, host, port) != NULL;
+    pthread_mutex_unlock(&c->state->lock);
+    return dead;
 }
 
 void cluster_set_credentials(struct cluster *c, struct bytes command)

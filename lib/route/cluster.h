@@ -58,6 +58,11 @@ void cluster_set_alarm(void (*alarm)(void));
 uint64_t cluster_refresh_begin(struct cluster *);
 void cluster_refresh_end(struct cluster *, uint64_t begun, struct topology *);
 
+/* The majority of the cluster calls the node dead, or does not any more. A dead node
+ * is not connected to: its kernel may still accept what its server never answers. */
+void cluster_mark_dead(struct cluster *, const char *host, uint16_t port, bool dead);
+bool cluster_is_dead(struct cluster *, const char *host, uint16_t port);
+
 /* The AUTH that a session of this cluster proved good, as a RESP command; the
  * keeper asks with it. Copied. cluster_credentials() gives a malloc'ed copy, or NULL. */
 void cluster_set_credentials(struct cluster *, struct bytes command);

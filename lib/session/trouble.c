@@ -112,7 +112,10 @@ void trouble_hold(struct session *s, struct trouble *t, struct part *part)
 {
     struct part **at = &t->held;
 
-    (void)s;
+    /* One that waits behind another waits as well: else each would begin when the one before
+     * gives up. */
+    if (part->wait_since == 0)
+        part->wait_since = session_now(s);
     part->state = PART_HELD;
     part->link = NULL;
     part->out_of_order = true;

@@ -375,6 +375,8 @@ static int64_t deadline_of(struct timeval timeout)
 /* The reply that was not waited for must reach no later command: nothing is read here again. */
 static ssize_t timed_out(struct endpoint *ep)
 {
+    if (ep->session->cluster != NULL)
+        cluster_suspect(ep->session->cluster);
     session_end(ep->session, ECONNABORTED);
     for (struct link *link = ep->session->links; link != NULL; link = link->next)
         pump_close(ep, link);

@@ -52,11 +52,16 @@ static void opened(struct endpoint *ep, struct link *link)
 
 static void open_link(struct endpoint *ep, struct link *link)
 {
-    enum wire_result r = wire_open(link, &ep->wire);
+    struct cluster *cluster = ep->session->cluster;
+    enum wire_result r = WIRE_LOST;
 
+    if (cluster != NULL && cluster_is_dead(cluster, link->host, link->port))
+        link->error = EHOSTDOWN;
+    else
+        r = wire_open(link, &ep->wire);
     if (link->fd != -1) {
         keeper_start();
-        keeper_watch(link, ep->session->cluster);
+        keeper_watch(link, cluster);
     }
     switch (r) {
     case WIRE_DONE:
