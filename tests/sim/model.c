@@ -197,8 +197,8 @@ static const struct {
     int step;   /* from key to key */
     int behind; /* words that stand behind the keys */
 } calls[] = {
-    {"get", run_get, 1, 0},   {"mget", run_mget, 1, 0}, {"set", run_set, 2, 0},
-    {"mset", run_set, 2, 0},  {"incr", run_incr, 1, 0}, {"del", run_del, 1, 0},
+    {"get", run_get, 1, 0},     {"mget", run_mget, 1, 0}, {"set", run_set, 2, 0},
+    {"mset", run_set, 2, 0},    {"incr", run_incr, 1, 0}, {"del", run_del, 1, 0},
     {"blpop", run_blpop, 1, 1},
 };
 

@@ -32,10 +32,10 @@ struct model_value {
 struct model_slot {
     char tag[16];
     uint16_t slot;
-    int owner;       /* shard; MODEL_NOWHERE: nobody serves it */
-    int target;      /* shard that it migrates to */
-    int announced;   /* shard that the others believe to be the owner */
-    int pushed;      /* elements in its list, wherever the slot lives */
+    int owner;     /* shard; MODEL_NOWHERE: nobody serves it */
+    int target;    /* shard that it migrates to */
+    int announced; /* shard that the others believe to be the owner */
+    int pushed;    /* elements in its list, wherever the slot lives */
     struct model_value values[MODEL_SHARDS_MAX][MODEL_KEYS];
 };
 

@@ -14,11 +14,11 @@
 #include "base/clock.h"
 #include "base/resp.h"
 #include "session/request.h"
+#include "shortage.h"
 
 enum { FIRST_PORT = 7000, STEPS_MOST = 200000, REFRESH_PERIOD_MS = 1000 };
 
 int64_t world_now_ms;
-bool world_inside_session;
 
 /* The seed decides everything, and so it has to decide this. These two replace base/clock.c. */
 static uint64_t jitter;
@@ -64,9 +64,9 @@ static size_t piece(struct world *w, size_t most)
 /* Memory may run out in here, and only in here. */
 #define INSIDE(call)                                                                               \
     do {                                                                                           \
-        world_inside_session = true;                                                               \
+        shortage_inside(true);                                                                     \
         call;                                                                                      \
-        world_inside_session = false;                                                              \
+        shortage_inside(false);                                                                    \
     } while (0)
 
 static void append(struct buffer *b, const void *bytes, size_t length)
@@ -113,9 +113,13 @@ void world_init(struct world *w, uint64_t seed, int shards, int sessions, bool d
     static unsigned worlds;
     char host[24];
 
-    *w = (struct world){.seed = seed, .random = seed, .sim_count = sessions, .discovers = discovers,
+    *w = (struct world){.seed = seed,
+                        .random = seed,
+                        .sim_count = sessions,
+                        .discovers = discovers,
                         .failover_timeout_ms = failover_timeout_ms,
-                        .refresh_at_ms = -1, .refresh_end_ms = -1};
+                        .refresh_at_ms = -1,
+                        .refresh_end_ms = -1};
     world_now_ms = 1000;
     jitter = seed;
     /* Clusters that were discovered are known by their addresses for ever. */
@@ -165,10 +169,10 @@ static const struct {
     bool writes;
     bool several; /* keys */
 } kinds[] = {
-    [ASKED_SET] = {"SET", true, false},     [ASKED_GET] = {"GET", false, false},
-    [ASKED_INCR] = {"INCR", true, false},   [ASKED_DEL] = {"DEL", true, true},
-    [ASKED_MGET] = {"MGET", false, true},   [ASKED_MSET] = {"MSET", true, true},
-    [ASKED_PING] = {"PING", false, false},  [ASKED_BLPOP] = {"BLPOP", true, false},
+    [ASKED_SET] = {"SET", true, false},         [ASKED_GET] = {"GET", false, false},
+    [ASKED_INCR] = {"INCR", true, false},       [ASKED_DEL] = {"DEL", true, true},
+    [ASKED_MGET] = {"MGET", false, true},       [ASKED_MSET] = {"MSET", true, true},
+    [ASKED_PING] = {"PING", false, false},      [ASKED_BLPOP] = {"BLPOP", true, false},
     [ASKED_SETNAME] = {"CLIENT", false, false}, [ASKED_DBSIZE] = {"DBSIZE", false, false},
 };
 
@@ -269,8 +273,9 @@ struct asked *world_ask(struct world *w, int session, enum asked_kind kind, int 
 void world_ask_random(struct world *w, int session, bool blocking)
 {
     static const uint8_t weights[ASKED_KINDS] = {
-        [ASKED_SET] = 25, [ASKED_GET] = 25, [ASKED_INCR] = 15, [ASKED_DEL] = 8,    [ASKED_MGET] = 8,
-        [ASKED_MSET] = 6, [ASKED_PING] = 5, [ASKED_BLPOP] = 4, [ASKED_SETNAME] = 1, [ASKED_DBSIZE] = 2,
+        [ASKED_SET] = 25,    [ASKED_GET] = 25,   [ASKED_INCR] = 15, [ASKED_DEL] = 8,
+        [ASKED_MGET] = 8,    [ASKED_MSET] = 6,   [ASKED_PING] = 5,  [ASKED_BLPOP] = 4,
+        [ASKED_SETNAME] = 1, [ASKED_DBSIZE] = 2,
     };
     int slots[WORLD_REQUEST_KEYS], index[WORLD_REQUEST_KEYS], keys = 1, kind = 0;
     uint32_t at = world_random(w, 99);
@@ -291,6 +296,31 @@ void world_ask_random(struct world *w, int session, bool blocking)
     world_ask(w, session, (enum asked_kind)kind, keys, slots, index);
 }
 
+/* What took the short way goes on the long one. */
+static void leave_express(struct world *w, int session)
+{
+    if (w->sims[session].session != NULL)
+        INSIDE(session_unexpress(w->sims[session].session));
+}
+
+/* True: the bytes were one command, and it could take the short way. */
+static bool write_express(struct world *w, struct sim *sim, size_t length)
+{
+    struct link *link;
+
+    if (!w->express || length < buffer_length(&sim->unsent) || world_chance(w, 30))
+        return false;
+    INSIDE(link = session_express(sim->session, buffer_bytes(&sim->unsent), length));
+    if (link == NULL)
+        return false;
+    buffer_consume(&sim->unsent, length);
+    world_flush(w, w->conns[link->fd]);
+    if (link_unflushed(link))
+        INSIDE(session_unexpress(sim->session));
+    world_orders(w);
+    return true;
+}
+
 void world_write(struct world *w, int session, size_t most)
 {
     struct sim *sim = &w->sims[session];
@@ -299,7 +329,10 @@ void world_write(struct world *w, int session, size_t most)
 
     if (sim->session == NULL || length == 0)
         return;
+    leave_express(w, session);
     length = piece(w, length < most ? length : most);
+    if (write_express(w, sim, length))
+        return;
     INSIDE(ok = session_accept(sim->session, buffer_bytes(&sim->unsent), length));
     if (!ok && !w->broken)
         world_fail(w, "session_accept failed");
@@ -323,11 +356,21 @@ static void answered(struct world *w, struct sim *sim, const char *reply, size_t
     trace(w, "answer %s #%u: %.*s", kinds[a->kind].name, a->tags[0], (int)length - 2, reply);
 }
 
+static void take_answers(struct world *w, struct sim *sim)
+{
+    size_t used;
+
+    while (resp_skip(buffer_bytes(&sim->answered), buffer_length(&sim->answered), 1, &used)) {
+        answered(w, sim, buffer_bytes(&sim->answered), used);
+        buffer_consume(&sim->answered, used);
+    }
+}
+
 void world_read(struct world *w, int session, size_t most)
 {
     struct sim *sim = &w->sims[session];
     char bytes[512];
-    size_t taken, used;
+    size_t taken;
 
     if (sim->session == NULL)
         return;
@@ -337,10 +380,15 @@ void world_read(struct world *w, int session, size_t most)
         INSIDE(taken = session_take(sim->session, bytes, piece(w, most)));
         append(&sim->answered, bytes, taken);
     } while (taken > 0 && session_deliverable(sim->session));
-    while (resp_skip(buffer_bytes(&sim->answered), buffer_length(&sim->answered), 1, &used)) {
-        answered(w, sim, buffer_bytes(&sim->answered), used);
-        buffer_consume(&sim->answered, used);
-    }
+    take_answers(w, sim);
+}
+
+bool world_is_over(const struct world *w)
+{
+    for (int i = 0; i < w->sim_count; i++)
+        if (w->sims[i].session != NULL && w->sims[i].session->state != SESSION_ENDED)
+            return false;
+    return true;
 }
 
 bool world_all_answered(const struct world *w)
@@ -390,7 +438,7 @@ static void check_barriers(struct world *w, const struct conn *c, int request)
     for (int i = sim->done; i < place; i++)
         if (w->asked[sim->requests[i]].kind == ASKED_BLPOP && !has_answer(sim, i))
             world_fail(w, "#%u was sent before the answer to the BLPOP in front of it",
-                     w->asked[request].tags[0]);
+                       w->asked[request].tags[0]);
 }
 
 static void look_at_sent(struct world *w, struct conn *c)
@@ -428,6 +476,7 @@ static void close_our_end(struct world *w, struct conn *c, int why)
 {
     struct link *link = c->link;
 
+    leave_express(w, c->session);
     c->link = NULL;
     link->fd = -1;
     link->must_close = false;
@@ -466,6 +515,8 @@ static void connected(struct world *w, struct conn *c)
         append(&c->back, "-ERR max number of clients reached\r\n", 36);
         c->hangs_up = true;
     }
+    c->hangs_up |= w->deaf;
+    leave_express(w, c->session);
     INSIDE(session_link_opened(session_of(w, c), c->link));
 }
 
@@ -503,7 +554,7 @@ static bool can_flush(const struct link *link)
            link_unflushed(link);
 }
 
-static void flush(struct world *w, struct conn *c)
+void world_flush(struct world *w, struct conn *c)
 {
     struct link *link = c->link;
     size_t done = (size_t)(link->out_flushed - link->out_base);
@@ -524,7 +575,7 @@ static void carry_out(struct world *w, int session, struct link *link)
     else if (link->state == LINK_WANTED)
         open_link(w, session, link);
     else if (can_flush(link) && world_chance(w, 70))
-        flush(w, c);
+        world_flush(w, c);
 }
 
 void world_orders(struct world *w)
@@ -573,6 +624,23 @@ static bool receive(struct world *w, struct conn *c)
     return true;
 }
 
+/* The reply to what took the short way goes past the session. */
+static bool deliver_express(struct world *w, const struct conn *c, const char *bytes, size_t length)
+{
+    struct sim *sim = &w->sims[c->session];
+    bool whole = false;
+
+    if (sim->session->express.link == c->link)
+        INSIDE(whole = session_express_answered(sim->session, bytes, length));
+    if (whole) {
+        append(&sim->answered, bytes, length);
+        take_answers(w, sim);
+    } else {
+        leave_express(w, c->session);
+    }
+    return whole;
+}
+
 static bool deliver(struct world *w, struct conn *c)
 {
     size_t left = buffer_length(&c->back) - c->delivered;
@@ -580,8 +648,10 @@ static bool deliver(struct world *w, struct conn *c)
     if (left == 0 || c->link == NULL)
         return false;
     left = piece(w, left);
-    append(&c->link->in, buffer_bytes(&c->back) + c->delivered, left);
     c->delivered += left;
+    if (deliver_express(w, c, buffer_bytes(&c->back) + c->delivered - left, left))
+        return true;
+    append(&c->link->in, buffer_bytes(&c->back) + c->delivered - left, left);
     INSIDE(session_link_received(session_of(w, c), c->link));
     world_orders(w);
     return true;
@@ -614,7 +684,7 @@ bool world_move(struct world *w, struct conn *c)
         case 0:
             if (c->link == NULL || !can_flush(c->link))
                 break;
-            flush(w, c);
+            world_flush(w, c);
             return true;
         case 1:
             if (!receive(w, c))
@@ -639,9 +709,9 @@ bool world_move(struct world *w, struct conn *c)
 
 static struct cluster *cluster_of(const struct world *w)
 {
-    return w->cluster != NULL               ? w->cluster
+    return w->cluster != NULL           ? w->cluster
            : w->sims[0].session != NULL ? w->sims[0].session->cluster
-                                            : NULL;
+                                        : NULL;
 }
 
 static void begin_refresh(struct world *w, struct cluster *cluster)
@@ -690,8 +760,10 @@ static void advance_sessions(struct world *w)
         struct session *s = w->sims[i].session;
         int64_t due = s != NULL ? session_due(s) : -1;
 
-        if (due >= 0 && due <= world_now_ms)
-            INSIDE(session_advance(s));
+        if (due < 0 || due > world_now_ms)
+            continue;
+        leave_express(w, i);
+        INSIDE(session_advance(s));
     }
     world_orders(w);
 }
@@ -761,10 +833,11 @@ static void trace_links(const struct world *w)
         for (const struct link *l = w->sims[i].session->links; l != NULL; l = l->next) {
             const struct conn *c = conn_of(w, l);
 
-            trace(w, "link %d>%s state %d, sent seq %d (skip %d), waiting %d, unflushed %d, dirty %d",
+            trace(w,
+                  "link %d>%s state %d, sent seq %d (skip %d), waiting %d, unflushed %d, dirty %d",
                   i, l->name, (int)l->state, l->sent.head ? (int)l->sent.head->sequence : -1,
-                  l->sent.head ? l->sent.head->skip : 0, l->waiting.head != NULL,
-                  link_unflushed(l), l->dirty);
+                  l->sent.head ? l->sent.head->skip : 0, l->waiting.head != NULL, link_unflushed(l),
+                  l->dirty);
             if (c != NULL)
                 trace(w, "  sent %zu received %zu executed %zu, back %zu delivered %zu%s%s%s",
                       buffer_length(&c->sent), c->received, c->executed, buffer_length(&c->back),
@@ -823,10 +896,15 @@ static bool overtakes(const struct session *s, const struct link *link, uint16_t
     return false;
 }
 
+static const struct link *links_of(const struct world *w, int session)
+{
+    return w->sims[session].session != NULL ? w->sims[session].session->links : NULL;
+}
+
 bool world_quiet(const struct world *w, int slot, int node)
 {
     for (int i = 0; i < w->sim_count; i++)
-        for (const struct link *link = w->sims[i].session->links; link != NULL; link = link->next)
+        for (const struct link *link = links_of(w, i); link != NULL; link = link->next)
             if (link->port == w->model.nodes[node].port &&
                 overtakes(w->sims[i].session, link, w->model.slots[slot].slot))
                 return false;
@@ -993,15 +1071,20 @@ static void check_runs(const struct world *w, const struct asked *a)
         if (ok && runs != 1)
             world_fail(w, "%s #%u was answered but did not run", kinds[a->kind].name, a->tags[i]);
         if (!ok && !unknown && runs != 0 && a->keys == 1)
-            world_fail(w, "%s #%u ran and was answered %s", kinds[a->kind].name, a->tags[i], a->reply);
+            world_fail(w, "%s #%u ran and was answered %s", kinds[a->kind].name, a->tags[i],
+                       a->reply);
     }
 }
 
 /* Rules 5 and 6: which errors there may be, and when. */
 static void check_error(const struct world *w, const struct asked *a)
 {
-    static const char *const late[] = {"could not be reached for", "-CLUSTERDOWN", "-LOADING",
-                                       "-TRYAGAIN", "-READONLY", "-MASTERDOWN"};
+    static const char *const late[] = {"could not be reached for",
+                                       "-CLUSTERDOWN",
+                                       "-LOADING",
+                                       "-TRYAGAIN",
+                                       "-READONLY",
+                                       "-MASTERDOWN"};
 
     if (strstr(a->reply, "is unknown") != NULL)
         return;
@@ -1015,7 +1098,7 @@ static void check_error(const struct world *w, const struct asked *a)
         if (strstr(a->reply, late[i]) != NULL) {
             if (a->done_ms - a->asked_ms < w->failover_timeout_ms)
                 world_fail(w, "%s #%u gave up after %d ms: %s", kinds[a->kind].name, a->tags[0],
-                         (int)(a->done_ms - a->asked_ms), a->reply);
+                           (int)(a->done_ms - a->asked_ms), a->reply);
             return;
         }
     world_fail(w, "%s #%u was answered %s", kinds[a->kind].name, a->tags[0], a->reply);
@@ -1054,14 +1137,28 @@ static void check_order_of(const struct world *w, int session, int slot, int ind
             if (reads)
                 place = find_run(&w->model, a->tags[i], &values[i], at);
             else
-                while ((size_t)place < w->model.log_count &&
-                       w->model.log[place].tag != a->tags[i])
+                while ((size_t)place < w->model.log_count && w->model.log[place].tag != a->tags[i])
                     place++;
             if (place < 0 || (size_t)place == w->model.log_count)
                 world_fail(w, "%s #%u did not run in its turn", kinds[a->kind].name, a->tags[i]);
             at = place;
         }
     }
+}
+
+/* A value that a SET wrote names it. No read sees what was asked behind it, even if nobody knows
+ * whether that ran. */
+static void check_past(const struct world *w, const struct asked *a)
+{
+    struct model_value values[WORLD_REQUEST_KEYS + 1];
+    int count = values_of(a, values, WORLD_REQUEST_KEYS + 1);
+
+    if (a->reply[0] == '-' || (a->kind != ASKED_GET && a->kind != ASKED_MGET))
+        return;
+    for (int i = 0; i < count; i++)
+        if (values[i].exists && values[i].number / 1000 > (long long)a->tags[i])
+            world_fail(w, "%s #%u read the later #%lld", kinds[a->kind].name, a->tags[i],
+                       values[i].number / 1000);
 }
 
 static void check_order(const struct world *w)
@@ -1091,7 +1188,7 @@ static void check_names(const struct world *w, const struct sim *sim)
             if ((w->model.log[i].tag - 1) / WORLD_REQUEST_KEYS == (uint32_t)sim->requests[n] &&
                 w->model.log[i].name != name)
                 world_fail(w, "#%u ran under the name %d, not %d", a->tags[0], w->model.log[i].name,
-                         name);
+                           name);
     }
 }
 
@@ -1115,6 +1212,9 @@ void world_check(struct world *w)
         else
             check_values(w, a);
     }
+    for (int i = 0; !w->hazard && i < w->asked_count; i++)
+        if (w->asked[i].done && !may_be_overtaken(w, &w->asked[i]))
+            check_past(w, &w->asked[i]);
     if (!w->hazard)
         check_order(w);
     for (int i = 0; i < w->sim_count; i++)

@@ -45,14 +45,14 @@ struct asked {
 
 /* One connection, both ends of it. */
 struct conn {
-    struct link *link;  /* NULL: our end is closed */
+    struct link *link; /* NULL: our end is closed */
     int session;
     int node;
     bool connecting;
-    bool hangs;  /* connecting never ends */
-    bool closed; /* the server's end */
-    bool hangs_up;  /* the server closes when all it said has arrived */
-    uint64_t start; /* position of the link's stream where this connection began */
+    bool hangs;         /* connecting never ends */
+    bool closed;        /* the server's end */
+    bool hangs_up;      /* the server closes when all it said has arrived */
+    uint64_t start;     /* position of the link's stream where this connection began */
     struct buffer sent; /* all that was flushed */
     size_t parsed;      /* of it: whole commands that were looked at */
     size_t received;    /* by the server */
@@ -85,29 +85,28 @@ struct world {
     int conn_count;
     struct argv argv;
     uint32_t evidence_seen;
-    int64_t refresh_at_ms;   /* -1: none is due */
-    int64_t refresh_end_ms;  /* -1: none is under way */
+    int64_t refresh_at_ms;  /* -1: none is due */
+    int64_t refresh_end_ms; /* -1: none is under way */
     uint64_t refresh_begun;
     struct topology *refresh_view;
     bool settled[MODEL_SLOTS]; /* in that view: not migrating */
     int64_t failover_timeout_ms;
     /* What may happen. */
-    bool hazard;     /* one did so at another moment: order is not promised */
-    bool strict;     /* nodes begin to serve slots only when world_quiet says so */
-    bool migrated;   /* a slot did */
-    bool rude;       /* servers may refuse clients, and talk nonsense */
-    bool polite;     /* … but not any more */
+    bool hazard;   /* one did so at another moment: order is not promised */
+    bool strict;   /* nodes begin to serve slots only when world_quiet says so */
+    bool migrated; /* a slot did */
+    bool rude;     /* servers may refuse clients, and talk nonsense */
+    bool polite;   /* … but not any more */
     bool discovers;
-    bool broken; /* memory ran out: nothing is promised but that nothing breaks */
-    bool unbound; /* slots may be nobody's */
+    bool broken;    /* memory ran out: nothing is promised but that nothing breaks */
+    bool deaf;      /* servers hang up on whoever connects */
+    bool unbound;   /* slots may be nobody's */
     bool in_pieces; /* what moves, moves in pieces of a random size */
+    bool express;   /* single commands may take the short way */
     bool trace;
 };
 
 extern int64_t world_now_ms;
-
-/* Is memory short inside of sessions? See world_call. */
-extern bool world_inside_session;
 
 uint32_t world_random(struct world *, uint32_t below);
 bool world_chance(struct world *, uint32_t percent);
@@ -125,6 +124,7 @@ void world_read(struct world *, int session, size_t most);
 
 /* One thing that can happen on a connection. False: nothing can. */
 bool world_move(struct world *, struct conn *);
+void world_flush(struct world *, struct conn *);
 void world_orders(struct world *);
 /* The connection is lost; `executes`: what the server has received already still runs. */
 void world_lose(struct world *, struct conn *, int why, bool executes);
@@ -134,6 +134,8 @@ void world_settle(struct world *);
 /* … and then time, to the next moment that is due, until all is answered. False: not by then. */
 bool world_finish(struct world *, int64_t within_ms);
 bool world_all_answered(const struct world *);
+/* All sessions have ended. */
+bool world_is_over(const struct world *);
 
 /* Events of the cluster. */
 
