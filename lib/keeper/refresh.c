@@ -247,8 +247,10 @@ static void conclude(struct refresh *r, int64_t now_ms)
     if (cluster_version(r->cluster) != before && r->count == 1)
         atomic_fetch_add(&r->cluster->evidence, 1);
     r->due_ms = now_ms + clock_jitter_ms(PERIOD_MS + PERIOD_PER_NODE_MS * t->node_count);
-    if (unsettled)
+    if (unsettled) {
         r->due_ms = now_ms + PAUSE_MOST_MS;
+        r->wide = true;
+    }
     topology_unref(t);
     clear(r);
 }
