@@ -23,6 +23,7 @@ enum {
     PERIOD_PER_NODE_MS = 50,  /* so that a large cluster is not asked more by more clients */
     PAUSE_FIRST_MS = 50,
     PAUSE_MOST_MS = 1000,
+    UNSETTLED_MS = 250, /* a replica waits 500 ms and more after the FAIL before it takes over */
     ANSWER_WITHIN_MS = 1000,
     STRAGGLERS_WITHIN_MS = 150, /* once a majority has answered */
 };
@@ -248,7 +249,7 @@ static void conclude(struct refresh *r, int64_t now_ms)
         atomic_fetch_add(&r->cluster->evidence, 1);
     r->due_ms = now_ms + clock_jitter_ms(PERIOD_MS + PERIOD_PER_NODE_MS * t->node_count);
     if (unsettled) {
-        r->due_ms = now_ms + PAUSE_MOST_MS;
+        r->due_ms = now_ms + UNSETTLED_MS;
         r->wide = true;
     }
     topology_unref(t);

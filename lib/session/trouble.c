@@ -148,15 +148,26 @@ static bool may_send(const struct session *s, const struct trouble *t, const str
            t->in_flight == t->in_flight_on;
 }
 
+/* A server said ASK, and by now the slot has settled: its owner knows better. */
+static void forget_old_ask(const struct session *s, struct part *part)
+{
+    if (!part->asking || topology_is_migrating(s->topology, part->slot))
+        return;
+    part->asking = false;
+    part->target = NULL;
+}
+
 void trouble_release(struct session *s, struct trouble *t)
 {
     if (t->releasing)
         return;
     t->releasing = true;
     while (t->held != NULL && t->retry_at_ms == 0) {
-        struct link *link = dispatch_route(s, t->held);
+        struct link *link;
         struct part *part;
 
+        forget_old_ask(s, t->held);
+        link = dispatch_route(s, t->held);
         if (link == NULL || !may_send(s, t, link))
             break;
         part = unhold_head(t);

@@ -12,6 +12,9 @@
 #include "keeper/keeper.h"
 #include "socket/pump.h"
 
+/* How long a read waits for the rest of a pipeline's replies, once it has the first. */
+enum { GATHER_MS = 250 };
+
 /* How long a close waits at most: for what could not be sent yet, and for answers, so
  * that a redirect of the last commands is still followed. An event loop waits less. */
 struct patience {
@@ -383,6 +386,26 @@ static ssize_t timed_out(struct endpoint *ep)
     return fail(EAGAIN);
 }
 
+/* One server answers a pipeline in one go, and programs rely on it: they read once,
+ * and take all replies to what they wrote from what was read. So the replies that are
+ * on their way are waited for, as far as the memory goes, and for a moment only. */
+static size_t gather(struct endpoint *ep, char *to, size_t size)
+{
+    struct session *s = ep->session;
+    size_t n = 0;
+    int64_t until = -1;
+
+    while (n < size && s->unanswered > 0 && s->state == SESSION_ROUTING &&
+           !session_is_blocked(s)) {
+        if (until < 0)
+            until = clock_now_ms() + GATHER_MS;
+        if (pump_wait_any(ep, until) != PUMP_MOVED)
+            break;
+        n += session_take(s, to + n, size - n);
+    }
+    return n;
+}
+
 static ssize_t read_waiting(struct endpoint *ep, void *to, size_t size)
 {
     struct session *s = ep->session;
@@ -393,6 +416,7 @@ static ssize_t read_waiting(struct endpoint *ep, void *to, size_t size)
         size_t n = session_take(s, to, size);
 
         if (n > 0) {
+            n += gather(ep, (char *)to + n, size - n);
             settle(ep);
             return (ssize_t)n;
         }
