@@ -14,6 +14,7 @@
  * A slot without a record has all its parts in flight on one link, its owner's. */
 #include "session/request.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 enum { TROUBLE_BUCKETS = 64, DELAY_FIRST_MS = 10, DELAY_MOST_MS = 250 };
@@ -168,6 +169,8 @@ void trouble_release(struct session *s, struct trouble *t)
 
         forget_old_ask(s, t->held);
         link = dispatch_route(s, t->held);
+        if (link == NULL)
+            session_end(s, ENOMEM);
         if (link == NULL || !may_send(s, t, link))
             break;
         part = unhold_head(t);

@@ -80,7 +80,7 @@ static void some_migration(struct world *w)
             model_migrate_end(&w->model, slot);
         else
             model_migrate_key(&w->model, slot);
-    } else if (to != s->owner) {
+    } else if (to != s->owner && may_serve(w, w->model.shards[to].master)) {
         w->migrated = true;
         model_migrate(&w->model, slot, to);
     }

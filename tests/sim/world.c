@@ -89,6 +89,18 @@ __attribute__((format(printf, 2, 3))) static void trace(const struct world *w, c
     va_end(arguments);
 }
 
+/* The command in w->argv. */
+static void trace_command(const struct world *w, const struct conn *c, const char *what)
+{
+    char line[512] = "";
+    size_t length = 0;
+
+    for (int i = 0; i < w->argv.count && length < sizeof line; i++)
+        length += (size_t)snprintf(line + length, sizeof line - length, " %.*s",
+                                   (int)w->argv.words[i].length, w->argv.words[i].data);
+    trace(w, "%s %d>%d:%s", what, c->session, c->node, line);
+}
+
 /* --- beginning and end --- */
 
 static void begin_session(struct world *w, struct sim *sim)
@@ -124,7 +136,7 @@ void world_init(struct world *w, uint64_t seed, int shards, int sessions, bool d
     jitter = seed;
     /* Clusters that were discovered are known by their addresses for ever. */
     worlds += discovers;
-    snprintf(host, sizeof host, "10.%u.%u.1", worlds / 256, worlds % 256);
+    snprintf(host, sizeof host, "10.0.%u.1", discovers ? worlds : 0);
     model_init(&w->model, host, FIRST_PORT, shards);
     if (!discovers)
         w->cluster = cluster_create(model_topology(&w->model));
@@ -452,9 +464,7 @@ static void look_at_sent(struct world *w, struct conn *c)
         uint32_t tag = w->argv.count > 1 ? tag_of(&w->argv.words[1]) : 0;
 
         c->parsed += used;
-        trace(w, "sent %d>%d: %.*s %.*s", c->session, c->node, (int)w->argv.words[0].length,
-              w->argv.words[0].data, w->argv.count > 1 ? (int)w->argv.words[1].length : 0,
-              w->argv.words[w->argv.count > 1].data);
+        trace_command(w, c, "sent");
         if (tag > 0 && w->sims[c->session].last_blocking >= w->sims[c->session].done)
             check_barriers(w, c, (int)((tag - 1) / WORLD_REQUEST_KEYS));
     }
@@ -605,9 +615,7 @@ static bool execute(struct world *w, struct conn *c)
             PARSE_WHOLE)
         return false;
     c->executed += used;
-    trace(w, "run %d>%d: %.*s %.*s", c->session, c->node, (int)w->argv.words[0].length,
-          w->argv.words[0].data, w->argv.count > 1 ? (int)w->argv.words[1].length : 0,
-          w->argv.words[w->argv.count > 1].data);
+    trace_command(w, c, "run");
     model_execute(&w->model, &c->client, &w->argv, &c->back);
     if (w->rude && !w->polite && world_chance(w, 1))
         append(&c->back, "?nonsense\r\n", 11);
