@@ -209,6 +209,27 @@ START_TEST(test_a_pipeline_reads_its_own_writes)
 }
 END_TEST
 
+/* A server answers what came in one write in one write. kamailio's ndb_redis counts on it: it waits
+ * for the first reply of a pipeline, and takes the others out of the reader without waiting. */
+START_TEST(test_the_replies_of_a_small_pipeline_come_together)
+{
+    redisContext *c = connect_target(_i);
+    for (int round = 0; round < 200; round++) {
+        redisAppendCommand(c, "SET together:%d a", round);
+        redisAppendCommand(c, "SET together:%d b", round + 1000);
+        redisAppendCommand(c, "GET together:%d", round);
+        EXPECT_NEXT(c, "OK");
+        for (int i = 0; i < 2; i++) {
+            redisReply *reply = NULL;
+            ck_assert_int_eq(redisGetReplyFromReader(c, (void **)&reply), REDIS_OK);
+            EXPECT_REPLY(reply, i ? "a" : "OK");
+            freeReplyObject(reply);
+        }
+    }
+    redisFree(c);
+}
+END_TEST
+
 START_TEST(test_an_error_in_a_pipeline_stays_in_its_place)
 {
     redisContext *c = connect_target(_i);
@@ -743,6 +764,7 @@ static void add_pipelines(Suite *suite)
     tcase_add_loop_test(tc, test_pipeline_keeps_order_over_shards, 0, target_count());
     tcase_add_loop_test(tc, test_a_pipeline_reads_its_own_writes, 0, target_count());
     tcase_add_loop_test(tc, test_an_error_in_a_pipeline_stays_in_its_place, 0, target_count());
+    tcase_add_loop_test(tc, test_the_replies_of_a_small_pipeline_come_together, 0, target_count());
     tcase_add_loop_test(tc, test_pipeline_larger_than_every_buffer, 0, target_count());
     tcase_add_loop_test(tc, test_one_value_of_64_megabytes, 0, target_count());
     tcase_add_loop_test(tc, test_array_of_100000_elements, 0, target_count());
