@@ -6,8 +6,8 @@
  *                  └────── redirected ──────┘
  *
  * Invariant: a held part is sent only when nothing of its slot is in flight, or
- * when everything in flight is on the link it would go to and the slot is not
- * migrating. That is what keeps the commands of a key in order through redirects,
+ * when everything in flight is on the link it would go to, the slot is not
+ * migrating, and what is in flight is not tried again after a pause. That is what keeps the commands of a key in order through redirects,
  * retries and reconnects: a part that comes back finds its place by sequence in
  * front of all that was issued behind it.
  *
@@ -145,7 +145,8 @@ static bool may_send(const struct session *s, const struct trouble *t, const str
 {
     if (t->in_flight == 0)
         return true;
-    return !topology_is_migrating(s->topology, t->slot) && t->on == link &&
+    /* A server that refuses for a while (LOADING) may stop to do so between two commands. */
+    return !topology_is_migrating(s->topology, t->slot) && t->delays == 0 && t->on == link &&
            t->in_flight == t->in_flight_on;
 }
 

@@ -601,7 +601,7 @@ void world_orders(struct world *w)
 
 static bool node_is_dead(const struct world *w, const struct conn *c)
 {
-    return !w->model.nodes[c->node].alive;
+    return c->dead || !w->model.nodes[c->node].alive;
 }
 
 /* The server runs one command that it has received. */
@@ -892,14 +892,18 @@ static const struct part *unanswered_part(const struct request *r, uint16_t slot
     return NULL;
 }
 
-static bool overtakes(const struct session *s, const struct link *link, uint16_t slot)
+/* In flight on this link, and either behind another or refused already. */
+static bool overtakes(const struct world *w, const struct session *s, const struct link *link,
+                      uint16_t slot)
 {
     const struct part *oldest = NULL;
+    const struct conn *c = conn_of(w, link);
 
     for (const struct request *r = s->order_head; oldest == NULL && r != NULL; r = r->next)
         oldest = unanswered_part(r, slot);
     for (const struct part *part = link->sent.head; part != NULL; part = part->next)
-        if (part->slot == slot && part != oldest)
+        if (part->slot == slot &&
+            (part != oldest || (c != NULL && part->at < c->start + c->executed)))
             return true;
     return false;
 }
@@ -914,7 +918,7 @@ bool world_quiet(const struct world *w, int slot, int node)
     for (int i = 0; i < w->sim_count; i++)
         for (const struct link *link = links_of(w, i); link != NULL; link = link->next)
             if (link->port == w->model.nodes[node].port &&
-                overtakes(w->sims[i].session, link, w->model.slots[slot].slot))
+                overtakes(w, w->sims[i].session, link, w->model.slots[slot].slot))
                 return false;
     return true;
 }
@@ -932,8 +936,10 @@ void world_kill(struct world *w, int node)
     trace(w, "node %d dies", node);
     w->model.nodes[node].alive = false;
     for (int i = 0; i < w->conn_count; i++)
-        if (w->conns[i]->node == node && w->conns[i]->link == NULL)
-            w->conns[i]->closed = true;
+        if (w->conns[i]->node == node) {
+            w->conns[i]->dead = true;
+            w->conns[i]->closed |= w->conns[i]->link == NULL;
+        }
 }
 
 /* Everything is well from here on, but for what has happened already. */

@@ -50,6 +50,7 @@ struct conn {
     int node;
     bool connecting;
     bool hangs;         /* connecting never ends */
+    bool dead;          /* its server died, even if it is back by now */
     bool closed;        /* the server's end */
     bool hangs_up;      /* the server closes when all it said has arrived */
     uint64_t start;     /* position of the link's stream where this connection began */
