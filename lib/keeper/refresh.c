@@ -23,6 +23,7 @@ enum {
     PERIOD_PER_NODE_MS = 50,  /* so that a large cluster is not asked more by more clients */
     PAUSE_FIRST_MS = 50,
     PAUSE_MOST_MS = 1000,
+    UNSETTLED_FOR_MS = 3000, /* since a node did not answer, or was suspected, or a slot migrating */
     UNSETTLED_MS = 250, /* a replica waits 500 ms and more after the FAIL before it takes over */
     ANSWER_WITHIN_MS = 1000,
     STRAGGLERS_WITHIN_MS = 150, /* once a majority has answered */
@@ -46,6 +47,7 @@ struct refresh {
     uint32_t evidence_seen;
     int64_t due_ms;
     int64_t pause_ms;
+    int64_t unsettled_until_ms;
     unsigned turn; /* which node is first in line */
     bool wide;     /* there is evidence: several nodes are to be asked */
     /* While under way: */
@@ -210,6 +212,19 @@ static bool cut_the_dead(const struct refresh *r)
     return any;
 }
 
+static bool any_suspected(const struct refresh *r)
+{
+    for (int i = 0; i < r->count; i++) {
+        struct bytes text = {r->inquiries[i].nodes, r->inquiries[i].nodes_length};
+        struct member m;
+
+        while (text.data != NULL && members_next(&text, &m))
+            if (m.suspected)
+                return true;
+    }
+    return false;
+}
+
 /* Only what was known to be migrating when the node was asked can be settled by its answer. */
 static void settle_migrations(struct refresh *r, struct inquiry *q, const struct topology *t)
 {
@@ -236,7 +251,7 @@ static void conclude(struct refresh *r, int64_t now_ms)
 {
     uint64_t version, before = cluster_version(r->cluster);
     struct topology *t;
-    bool unsettled = r->open > 0; /* a node does not answer */
+    bool unsettled = r->open > 0 || any_suspected(r);
 
     put_in_force(r);
     t = cluster_topology(r->cluster, &version);
@@ -248,7 +263,9 @@ static void conclude(struct refresh *r, int64_t now_ms)
     if (cluster_version(r->cluster) != before && r->count == 1)
         atomic_fetch_add(&r->cluster->evidence, 1);
     r->due_ms = now_ms + clock_jitter_ms(PERIOD_MS + PERIOD_PER_NODE_MS * t->node_count);
-    if (unsettled) {
+    if (unsettled)
+        r->unsettled_until_ms = now_ms + UNSETTLED_FOR_MS;
+    if (now_ms < r->unsettled_until_ms) {
         r->due_ms = now_ms + UNSETTLED_MS;
         r->wide = true;
     }

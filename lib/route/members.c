@@ -59,6 +59,7 @@ static void flags(struct bytes field, struct member *m)
         struct bytes flag = take(&field, ',');
 
         m->myself |= same(flag, "myself");
+        m->suspected |= same(flag, "fail?");
         m->failed |= same(flag, "fail");
     }
 }

@@ -11,7 +11,8 @@ struct member {
     struct bytes host; /* as announced; may be empty for `myself` */
     uint16_t port;
     bool myself;
-    bool failed;        /* the majority says so: "fail", not the suspicion "fail?" */
+    bool suspected;     /* "fail?": this node cannot reach it */
+    bool failed;        /* "fail": the majority cannot */
     struct bytes slots; /* the rest of the line: ranges and [slot->-node] entries */
 };
 
