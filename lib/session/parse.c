@@ -110,6 +110,38 @@ static inline enum parse_result bulk(const char **at, const char *start, const c
     return PARSE_WHOLE;
 }
 
+/* Words whose length has one or two digits, which nearly all have, as far as they go.
+ * What is left, or odd, is for the careful way. */
+static int short_words(struct argv *argv, const char **at, const char *end, long long count)
+{
+    const char *p = *at;
+    int limit = count < argv->capacity ? (int)count : argv->capacity, done = 0;
+
+    while (done < limit && end - p >= 6 && p[0] == '$') {
+        unsigned length = (unsigned)(p[1] - '0'), second = (unsigned)(p[2] - '0');
+        const char *word = p;
+
+        if (length > 9)
+            break;
+        if (p[2] == '\r' && p[3] == '\n') {
+            p += 4;
+        } else if (second < 10 && p[3] == '\r' && p[4] == '\n') {
+            length = length * 10 + second;
+            p += 5;
+        } else {
+            break;
+        }
+        if ((size_t)(end - p) < length + 2) {
+            p = word; /* the careful way says how much is missing */
+            break;
+        }
+        argv->words[done++] = (struct bytes){p, length};
+        p += length + 2;
+    }
+    *at = p;
+    return done;
+}
+
 static enum parse_result parse_array(struct argv *argv, const char *data, size_t length,
                                      size_t *used, const char **why)
 {
@@ -124,7 +156,9 @@ static enum parse_result parse_array(struct argv *argv, const char *data, size_t
         return PARSE_BROKEN;
     }
     argv->count = 0;
-    for (long long i = 0; r == PARSE_WHOLE && i < count; i++) {
+    if (r == PARSE_WHOLE)
+        argv->count = short_words(argv, &at, end, count);
+    for (long long i = argv->count; r == PARSE_WHOLE && i < count; i++) {
         /* Room grows with the words that are really there, not with what a header claims. */
         if (i == argv->capacity && !argv_room(argv, (int)i + 1))
             return PARSE_NO_MEMORY;

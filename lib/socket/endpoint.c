@@ -467,7 +467,9 @@ static ssize_t read_express(struct endpoint *ep, void *to, size_t size)
     if (n > 0 && session_express_answered(s, to, (size_t)n))
         return n;
     session_unexpress(s);
-    if (n > 0 && buffer_append(&link->in, to, (size_t)n))
+    if (n > 0 && !buffer_append(&link->in, to, (size_t)n))
+        session_end(s, ENOMEM);
+    else if (n > 0)
         session_link_received(s, link);
     else if (n == -1 && error == EINTR)
         return fail(EINTR);
