@@ -12,7 +12,7 @@
 static struct config config = {
     .failover_timeout_ms = 30000, /* Redis' own failover needs 15 s and more by default */
     .connect_timeout_ms = 5000,   /* Envoy's connect_timeout */
-    .link_idle_timeout_ms = 0,
+    .link_idle_timeout_ms = 300000,
 };
 
 int64_t config_duration_ms(const char *text)

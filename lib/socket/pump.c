@@ -153,10 +153,29 @@ static void carry_out(struct endpoint *ep, struct link *link)
     }
 }
 
+/* Once a second at most, on an occasion: a link that nothing uses costs the server a client. */
+static void close_idle(struct endpoint *ep)
+{
+    int64_t timeout_ms = ep->session->settings.link_idle_timeout_ms;
+    uint32_t tick = atomic_load_explicit(&clock_tick, memory_order_relaxed);
+
+    if (ep->tick == tick || timeout_ms == 0)
+        return;
+    ep->tick = tick;
+    for (struct link *link = ep->session->links; link != NULL; link = link->next)
+        if (link->state == LINK_UP && link->fd != -1 && link != ep->session->home &&
+            link->sent.head == NULL && link->waiting.head == NULL && !link_unflushed(link) &&
+            (int64_t)(tick - link->used_tick) * 1000 > timeout_ms) {
+            pump_close(ep, link);
+            link->state = LINK_IDLE;
+        }
+}
+
 void pump_orders(struct endpoint *ep)
 {
     struct link *link;
 
+    close_idle(ep);
     while ((link = session_next_dirty(ep->session)) != NULL)
         carry_out(ep, link);
 }
