@@ -263,6 +263,7 @@ START_TEST(test_every_descriptor_of_ours_is_closed_on_exec)
             fcntl(fd, F_GETFD) != -1)
             ck_assert_msg(is_close_on_exec(fd), "descriptor %d", fd);
     async_close(&client);
+    loop_destroy(client.loop);
     redisFree(c);
 }
 END_TEST
