@@ -21,12 +21,25 @@
 enum { NODES = 3, THIRD = CLUSTER_SLOTS / NODES + 1, TEXTS = 64 };
 enum { LONGEST_REDIRECT = 32, TOPOLOGY_CUTS = 35 };
 
+#define FAILOVER_TIMEOUT "5s"
+
 /* Set up by each test (Check forks, and threads do not survive that). */
 static struct fake_node *nodes[NODES];
 static char *slots;
 
+/* A node may be sending a reply still when its test ends. */
+static void *kept;
+
+static void *keep(void *memory)
+{
+    MUST(memory && !kept);
+    return kept = memory;
+}
+
 static void setup(void)
 {
+    /* Long enough for what passes, and what never passes ends soon. */
+    setenv("REDISROUTE_FAILOVER_TIMEOUT", FAILOVER_TIMEOUT, 1);
     struct fake_range ranges[NODES];
     for (int i = 0; i < NODES; i++) {
         nodes[i] = fake_node_start();
@@ -47,6 +60,7 @@ static void teardown(void)
     for (int i = 0; i < NODES; i++)
         fake_node_stop(nodes[i]);
     free(slots);
+    free(kept);
 }
 
 static redisContext *connect_first(void)
@@ -352,7 +366,7 @@ START_TEST(test_readonly_from_a_supposed_master_leads_to_the_new_one)
     struct fake_range after[] = {
         {.first = 0, .last = THIRD - 1, .port = fake_node_port(nodes[2])},
         {.first = THIRD, .last = CLUSTER_SLOTS - 1, .port = fake_node_port(nodes[1])}};
-    char *new_slots = fake_slots_reply(after, 2);
+    char *new_slots = keep(fake_slots_reply(after, 2));
     fake_node_answer(nodes[0], "SET", "-READONLY You can't write against a read only replica.\r\n");
     fake_node_answer(nodes[2], "SET", "+OK\r\n");
     fake_node_answer(nodes[0], "GET", "$1\r\nv\r\n");
@@ -362,7 +376,6 @@ START_TEST(test_readonly_from_a_supposed_master_leads_to_the_new_one)
         fake_node_slots(nodes[i], new_slots);
     EXPECT(c, "OK", "SET %s v", key_of(0));
     redisFree(c);
-    free(new_slots);
 }
 END_TEST
 
@@ -654,8 +667,7 @@ END_TEST
 START_TEST(test_arrays_nested_without_end)
 {
     enum { DEPTH = 200000 };
-    char *reply = malloc(4 * DEPTH + 1);
-    MUST(reply);
+    char *reply = keep(malloc(4 * DEPTH + 1));
     for (int i = 0; i < DEPTH; i++)
         memcpy(reply + 4 * i, "*1\r\n", 4);
     reply[4 * DEPTH] = '\0';
@@ -667,15 +679,21 @@ START_TEST(test_arrays_nested_without_end)
     if (got)
         freeReplyObject(got);
     redisFree(c);
-    free(reply);
 }
 END_TEST
 
-START_TEST(test_a_reply_of_512_megabytes)
+/* hiredis lets its buffer grow by a megabyte at a time, and where realloc() copies, as under
+ * sanitizers, that takes minutes. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+enum { HUGE_REPLY = 64 << 20 };
+#else
+enum { HUGE_REPLY = 512 << 20 };
+#endif
+
+START_TEST(test_a_reply_as_big_as_a_server_gives)
 {
-    const size_t size = (size_t)512 << 20;
-    char *reply = malloc(size + 32);
-    MUST(reply);
+    const size_t size = HUGE_REPLY;
+    char *reply = keep(malloc(size + 32));
     int head = sprintf(reply, "$%zu\r\n", size);
     memset(reply + head, 'x', size);
     memcpy(reply + (size_t)head + size, "\r\n", 2);
@@ -690,7 +708,6 @@ START_TEST(test_a_reply_of_512_megabytes)
     freeReplyObject(got);
     expect_usable(c);
     redisFree(c);
-    free(reply);
 }
 END_TEST
 
@@ -745,7 +762,7 @@ static void add_pieces(Suite *suite)
     tcase_add_test(tc, test_replies_of_different_speed_keep_their_order);
     tcase_add_test(tc, test_arrays_nested_deeper_than_hiredis_reads);
     tcase_add_test(tc, test_arrays_nested_without_end);
-    tcase_add_test(tc, test_a_reply_of_512_megabytes);
+    tcase_add_test(tc, test_a_reply_as_big_as_a_server_gives);
 }
 
 int main(void)

@@ -339,10 +339,12 @@ START_TEST(test_what_was_flushed_is_executed_though_nobody_reads)
     for (int i = 0; i < KEYS; i += 50) {
         char key[32];
         snprintf(key, sizeof key, "unread:%d", i);
-        for (char *seen = NULL; !seen || strcmp(seen, "1");) {
+        char *seen = target_look(_i, key, "GET %s", key);
+        while (strcmp(seen, "1")) {
             free(seen);
             seen = target_look(_i, key, "GET %s", key);
         }
+        free(seen);
     }
 }
 END_TEST
