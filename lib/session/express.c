@@ -26,24 +26,39 @@ static struct link *ready_link(const struct session *s, uint16_t slot)
     return link;
 }
 
-struct link *session_express(struct session *s, const char *bytes, size_t length)
+/* The row and the key of a single whole command that goes to the node of its only key. NULL: it
+ * is not one. */
+static const struct command *read_single(struct session *s, const char *bytes, size_t length,
+                                         struct bytes *key)
 {
     const struct command *c;
-    const struct bytes *key;
-    struct link *link;
     const char *why;
-    size_t used;
-    uint16_t slot;
+    size_t used = shape_read(&s->shapes, bytes, length, &c, key);
 
-    if (!nothing_else(s) || bytes[0] != '*' ||
+    if (used > 0)
+        return used == length ? c : NULL;
+    if (bytes[0] != '*' ||
         parse_command(&s->argv, bytes, length, &used, &why) != PARSE_WHOLE || used != length)
         return NULL;
     c = command_lookup(s->argv.words, s->argv.count);
     if (c == NULL || c->only_key == 0 || c->only_key >= s->argv.count ||
         c->klass != COMMAND_KEYED || (c->flags & COMMAND_BLOCKING) != 0)
         return NULL;
-    key = &s->argv.words[c->only_key];
-    slot = slot_of_key(key->data, key->length);
+    *key = s->argv.words[c->only_key];
+    shape_learn(&s->shapes, c, bytes, s->argv.words, s->argv.count);
+    return c;
+}
+
+struct link *session_express(struct session *s, const char *bytes, size_t length)
+{
+    const struct command *c;
+    struct bytes key;
+    struct link *link;
+    uint16_t slot;
+
+    if (!nothing_else(s) || (c = read_single(s, bytes, length, &key)) == NULL)
+        return NULL;
+    slot = slot_of_key(key.data, key.length);
     link = ready_link(s, slot);
     if (link == NULL || !buffer_append(&link->out, bytes, length))
         return NULL;

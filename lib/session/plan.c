@@ -316,21 +316,28 @@ static void plan_inline(struct session *s, struct line *line, bool barrier)
     buffer_deinit(&array);
 }
 
+/* What may be sent as it is at once, by the slot of its only key. */
+static bool is_quick(const struct session *s, const struct command *c, const char *bytes)
+{
+    return c != NULL && c->only_key != 0 && c->only_key < s->argv.count &&
+           c->klass == COMMAND_KEYED && (c->flags & COMMAND_BLOCKING) == 0 && bytes[0] == '*' &&
+           s->state == SESSION_ROUTING;
+}
+
 /* False: it has to wait for what was issued before it. */
 static bool plan_command(struct session *s, const char *bytes, size_t length)
 {
     struct line line = {command_lookup(s->argv.words, s->argv.count), bytes, length};
-    const struct command *c = line.command;
     bool barrier;
 
-    if (c != NULL && c->only_key != 0 && c->only_key < s->argv.count && c->klass == COMMAND_KEYED &&
-        (c->flags & COMMAND_BLOCKING) == 0 && bytes[0] == '*' && s->state == SESSION_ROUTING) {
-        const struct bytes *key = &s->argv.words[c->only_key];
+    if (is_quick(s, line.command, bytes)) {
+        const struct bytes *key = &s->argv.words[line.command->only_key];
 
         send_whole(s, &line, slot_of_key(key->data, key->length));
+        shape_learn(&s->shapes, line.command, bytes, s->argv.words, s->argv.count);
         return true;
     }
-    barrier = is_barrier(s, c);
+    barrier = is_barrier(s, line.command);
     if (barrier && s->unanswered > 0)
         return false;
     if (bytes[0] == '*')
@@ -338,6 +345,22 @@ static bool plan_command(struct session *s, const char *bytes, size_t length)
     else
         plan_inline(s, &line, barrier);
     return true;
+}
+
+/* How many bytes were commands of known shapes, one behind the other. */
+static size_t plan_known(struct session *s, const char *bytes, size_t length)
+{
+    size_t done = 0;
+    struct line line;
+    struct bytes key;
+
+    while (s->state == SESSION_ROUTING &&
+           (line.length = shape_read(&s->shapes, bytes + done, length - done, &line.command, &key)) > 0) {
+        line.bytes = bytes + done;
+        send_whole(s, &line, slot_of_key(key.data, key.length));
+        done += line.length;
+    }
+    return done;
 }
 
 static void protocol_error(struct session *s, const char *why)
@@ -361,7 +384,10 @@ size_t plan_bytes(struct session *s, const char *bytes, size_t length)
     const char *why = NULL;
 
     s->in_needed = 0;
-    while (done < length && may_plan(s))
+    while (done < length && may_plan(s)) {
+        done += plan_known(s, bytes + done, length - done);
+        if (done == length || !may_plan(s))
+            break;
         switch (parse_command(&s->argv, bytes + done, length - done, &used, &why)) {
         case PARSE_WHOLE:
             if (!plan_command(s, bytes + done, used))
@@ -381,6 +407,7 @@ size_t plan_bytes(struct session *s, const char *bytes, size_t length)
             session_end(s, ENOMEM);
             return length;
         }
+    }
     return done;
 }
 

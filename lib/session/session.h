@@ -24,6 +24,7 @@
 #include "link/link.h"
 #include "route/cluster.h"
 #include "session/parse.h"
+#include "session/shape.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -75,6 +76,7 @@ struct session {
     uint64_t version; /* of the snapshot */
     struct argv argv; /* of the command being planned */
     struct express express;
+    struct shapes shapes;
 
     struct request *order_head; /* issued and not yet delivered */
     struct request *order_tail;

@@ -298,7 +298,7 @@ static bool begin(struct endpoint *ep)
     return true;
 }
 
-static bool ready(struct endpoint *ep)
+static bool make_ready(struct endpoint *ep)
 {
     if (ep->generation != atomic_load_explicit(&keeper_generation, memory_order_relaxed))
         inherit(ep);
@@ -306,6 +306,13 @@ static bool ready(struct endpoint *ep)
         return true;
     errno = ENOMEM;
     return false;
+}
+
+static inline bool ready(struct endpoint *ep)
+{
+    return (ep->session != NULL &&
+            ep->generation == atomic_load_explicit(&keeper_generation, memory_order_relaxed)) ||
+           make_ready(ep);
 }
 
 /* --- a plain server: the real socket is the program's again --- */
@@ -563,7 +570,8 @@ static ssize_t do_write(struct endpoint *ep, const void *bytes, size_t length)
     if (!ready(ep))
         return -1;
     s = ep->session;
-    session_unexpress(s);
+    if (s->express.link != NULL)
+        session_unexpress(s);
     if (is_blocking(ep) && ep->forward == NULL && (n = write_express(ep, bytes, length)) != 0)
         return n;
     if (s->state == SESSION_ENDED)
