@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-enum { SHAPES_BITS = 3, SHAPE_MACHINE_WORDS = 3 };
+enum { SHAPES_BITS = 4, SHAPE_MACHINE_WORDS = 3 };
 
 /* All zero: like no command. */
 struct shape {
