@@ -14,5 +14,3 @@ int64_t clock_jitter_ms(int64_t ms)
     x ^= x >> 31;
     return ms / 2 + (int64_t)(x % (uint64_t)(ms / 2 + 1));
 }
-
-_Atomic uint32_t clock_tick;

@@ -2,7 +2,6 @@
 #ifndef REDISROUTE_BASE_CLOCK_H
 #define REDISROUTE_BASE_CLOCK_H
 
-#include <stdatomic.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -27,8 +26,13 @@ static inline int64_t clock_earlier(int64_t a, int64_t b)
 /* A point in the upper half of [0, ms]: what keeps a thousand processes from retrying in step. */
 int64_t clock_jitter_ms(int64_t ms);
 
-/* Counts seconds, roughly, while the keeper runs: for decisions on the hot path
- * that may be late but must not cost a look at the clock. */
-extern _Atomic uint32_t clock_tick;
+/* Seconds, roughly: for decisions on the hot path. The kernel keeps this clock in memory. */
+static inline uint32_t clock_seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint32_t)now.tv_sec;
+}
 
 #endif

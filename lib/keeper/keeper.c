@@ -24,7 +24,7 @@ _Atomic unsigned keeper_generation;
 static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t loop_lock = PTHREAD_MUTEX_INITIALIZER; /* held while the thread works */
 static _Atomic int wake_descriptor = -1;
-static bool running;
+static _Atomic bool running;
 static int keeper_epoll = -1;
 
 /* An eventfd's write fails only when it is readable already. */
@@ -63,7 +63,6 @@ static void *run(void *unused)
         int count;
 
         if (now >= tick_at) {
-            atomic_fetch_add_explicit(&clock_tick, 1, memory_order_relaxed);
             watch_tick();
             tick_at = now + TICK_MS;
         }
@@ -106,18 +105,38 @@ static void in_child(void)
     forward_forget_all();
     after_fork();
     refresh_forget_all();
-    if (running) {
+    if (atomic_load(&running)) {
         close(keeper_epoll);
         close(atomic_exchange(&wake_descriptor, -1));
     }
-    running = false;
+    atomic_store(&running, false);
     atomic_fetch_add(&keeper_generation, 1);
+}
+
+/* The keeper itself raises it too, under locks that come after start_lock. */
+static void on_alarm(void)
+{
+    if (!atomic_load(&running))
+        keeper_start();
+    wake();
 }
 
 static void register_once(void)
 {
     pthread_atfork(before_fork, after_fork, in_child);
-    cluster_set_alarm(wake);
+    cluster_set_alarm(on_alarm);
+}
+
+void keeper_prepare(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, register_once);
+}
+
+bool keeper_is_running(void)
+{
+    return atomic_load_explicit(&running, memory_order_relaxed);
 }
 
 static bool open_descriptors(void)
@@ -162,11 +181,9 @@ static bool start_thread(void)
 
 void keeper_start(void)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-    pthread_once(&once, register_once);
+    keeper_prepare();
     pthread_mutex_lock(&start_lock);
-    if (!running && open_descriptors())
-        running = start_thread();
+    if (!atomic_load(&running) && open_descriptors())
+        atomic_store(&running, start_thread());
     pthread_mutex_unlock(&start_lock);
 }

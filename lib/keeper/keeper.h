@@ -14,8 +14,15 @@
 
 #include <stdbool.h>
 
-/* Starts the thread if this process has none yet. */
+/* Starts the thread if this process has none yet. The first cluster_suspect() does it too.
+ *
+ * A process that uses nothing but blocking contexts of a healthy cluster never has one, and stays
+ * a process of one thread, for which the C library's locks cost nothing and some system calls are
+ * reserved (unshare, setns). */
 void keeper_start(void);
+bool keeper_is_running(void);
+/* To be called once before the first link is opened: what the keeper needs without its thread. */
+void keeper_prepare(void);
 
 /* Grows with every fork: what was made under another number belongs to the parent too. */
 extern _Atomic unsigned keeper_generation;

@@ -60,7 +60,7 @@ struct link {
     uint32_t failures;  /* in a row */
     int64_t retry_at_ms;
     int64_t connect_by_ms; /* -1: no limit */
-    uint32_t used_tick; /* clock_tick at the last use */
+    uint32_t used_s; /* clock_seconds() at the last use */
     uint64_t inode;     /* of the socket: what tells it from a reused number */
     _Atomic uint32_t asked; /* parts sent and parts answered: the keeper reads them to see silence */
     _Atomic uint32_t replied;

@@ -83,8 +83,12 @@ void wire_set_option(struct link *link, const struct wire_option *option)
         setsockopt(link->fd, option->level, option->name, &option->value, sizeof option->value);
 }
 
-void wire_set_receive_timeout(struct link *link, struct timeval timeout)
+void wire_set_receive_timeout(struct link *link, const struct wire_settings *settings)
 {
+    struct timeval timeout = settings->receive_timeout;
+
+    if (wire_waits_alone(settings))
+        timeout = (struct timeval){.tv_sec = WIRE_SILENCE_S};
     if (link->fd != -1)
         setsockopt(link->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
 }
@@ -96,8 +100,9 @@ static void apply(struct link *link, const struct wire_settings *settings)
     wire_set_option(link, &no_delay);
     for (int i = 0; i < settings->option_count; i++)
         wire_set_option(link, &settings->options[i]);
-    if (settings->receive_timeout.tv_sec != 0 || settings->receive_timeout.tv_usec != 0)
-        wire_set_receive_timeout(link, settings->receive_timeout);
+    if (settings->alone || settings->receive_timeout.tv_sec != 0 ||
+        settings->receive_timeout.tv_usec != 0)
+        wire_set_receive_timeout(link, settings);
 }
 
 /* Later reads say themselves whether they wait. */

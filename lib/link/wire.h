@@ -22,7 +22,17 @@ struct wire_settings {
     int option_count;
     struct timeval receive_timeout; /* zero: none */
     struct timeval send_timeout;
+    bool alone; /* no keeper notices a silent server: a wait ends after WIRE_SILENCE_S */
 };
+
+enum { WIRE_SILENCE_S = 1 };
+
+/* Whether a wait ends before its time limit, because it is one without a keeper. */
+static inline bool wire_waits_alone(const struct wire_settings *w)
+{
+    return w->alone && ((w->receive_timeout.tv_sec == 0 && w->receive_timeout.tv_usec == 0) ||
+                        w->receive_timeout.tv_sec >= WIRE_SILENCE_S);
+}
 
 enum wire_result {
     WIRE_DONE,
@@ -48,7 +58,8 @@ void wire_close(struct link *);
 bool wire_is_usable(const struct link *);
 
 void wire_set_option(struct link *, const struct wire_option *);
-void wire_set_receive_timeout(struct link *, struct timeval);
+/* As long as the settings say. */
+void wire_set_receive_timeout(struct link *, const struct wire_settings *);
 
 /* A descriptor number that leaves the low ones to the program: it may use
  * select(). Close-on-exec. Closes `fd`; returns it where there is no room. */

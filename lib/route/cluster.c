@@ -168,7 +168,6 @@ struct cluster *cluster_learn(const char *host, uint16_t port, struct topology *
     if (dialled != NULL)
         dialled->cluster = c;
     pthread_mutex_unlock(&registry_lock);
-    raise_alarm();
     return c;
 }
 

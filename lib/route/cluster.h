@@ -50,7 +50,7 @@ void cluster_migrating(struct cluster *, uint16_t slot, bool migrating);
 /* Something is wrong (a lost link, CLUSTERDOWN, a MOVED): the keeper should look. */
 void cluster_suspect(struct cluster *);
 
-/* Called after each cluster_suspect and cluster_learn, from any thread. */
+/* Called after each cluster_suspect, from any thread. */
 void cluster_set_alarm(void (*alarm)(void));
 
 /* A refresh, from its beginning to its end: what servers said of single slots in

@@ -59,6 +59,7 @@ static bool make_session(struct endpoint *ep)
         .clock = clock_now_ms,
     };
 
+    keeper_prepare();
     address_text((struct sockaddr *)&ep->address, host, &settings.port);
     ep->session = session_create(&settings);
     if (ep->session == NULL)
@@ -248,7 +249,8 @@ static void inherit(struct endpoint *ep)
     ep->generation = atomic_load(&keeper_generation);
     if (ep->session == NULL)
         return;
-    keeper_start();
+    if (!ep->wire.alone)
+        keeper_start();
     for (struct link *link = ep->session->links; link != NULL; link = link->next) {
         link->watched = 0;
         if (link->fd != -1)
@@ -286,6 +288,7 @@ static bool begin(struct endpoint *ep)
 {
     if (!make_session(ep))
         return false;
+    ep->wire.alone = is_blocking(ep) && !keeper_is_running();
     adopt_home(ep, ep->fd);
     ep->session->home->state = LINK_UP;
     if (is_blocking(ep))
@@ -337,6 +340,8 @@ static void step_aside(struct endpoint *ep)
     struct link *home = ep->session->home;
     int fd = ep->fd;
 
+    ep->wire.alone = false;
+    wire_set_receive_timeout(home, &ep->wire);
     flush_to_plain(home->fd, home);
     keeper_unwatch(home);
     if (ep->paired)
@@ -413,7 +418,8 @@ static size_t gather(struct endpoint *ep, char *to, size_t size)
     return n;
 }
 
-static ssize_t read_waiting(struct endpoint *ep, void *to, size_t size)
+/* `waited_ms` of its time limit have passed. */
+static ssize_t read_waiting(struct endpoint *ep, void *to, size_t size, int64_t waited_ms)
 {
     struct session *s = ep->session;
     int64_t deadline = -1;
@@ -436,10 +442,10 @@ static ssize_t read_waiting(struct endpoint *ep, void *to, size_t size)
         if (s->state == SESSION_ENDED)
             return ended(ep);
         enter_routing(ep);
-        if (first)
-            deadline = deadline_of(ep->wire.receive_timeout);
+        if (first && (deadline = deadline_of(ep->wire.receive_timeout)) >= 0)
+            deadline -= waited_ms;
         first = false;
-        switch (pump_wait(ep, deadline)) {
+        switch (waited_ms > 0 ? pump_wait_any(ep, deadline) : pump_wait(ep, deadline)) {
         case PUMP_MOVED:
             break;
         case PUMP_INTERRUPTED:
@@ -463,8 +469,8 @@ static ssize_t read_ready(struct endpoint *ep, void *to, size_t size)
 }
 
 /* The reply to an express command, straight into the program's memory. 0: the long
- * way has to be gone. */
-static ssize_t read_express(struct endpoint *ep, void *to, size_t size)
+ * way has to be gone; *waited_ms have passed then. */
+static ssize_t read_express(struct endpoint *ep, void *to, size_t size, int64_t *waited_ms)
 {
     struct session *s = ep->session;
     struct link *link = s->express.link;
@@ -480,24 +486,28 @@ static ssize_t read_express(struct endpoint *ep, void *to, size_t size)
         session_link_received(s, link);
     else if (n == -1 && error == EINTR)
         return fail(EINTR);
-    else if (n == -1 && error == EAGAIN)
+    else if (n == -1 && error == EAGAIN && !pump_call_keeper(ep))
         return timed_out(ep);
+    else if (n == -1 && error == EAGAIN)
+        *waited_ms = 1000 * WIRE_SILENCE_S;
     return 0; /* what is wrong with the connection shows at the next look at it */
 }
 
 static ssize_t do_read(struct endpoint *ep, void *to, size_t size)
 {
+    int64_t waited_ms = 0;
+
     if (!ready(ep))
         return -1;
     if (ep->session->express.link != NULL) {
-        ssize_t n = read_express(ep, to, size);
+        ssize_t n = read_express(ep, to, size, &waited_ms);
 
         if (n != 0)
             return n;
     }
     if (!is_blocking(ep) && ep->poller != NULL)
         return read_ready(ep, to, size);
-    return read_waiting(ep, to, size);
+    return read_waiting(ep, to, size, waited_ms);
 }
 
 /* Programs look at errno after a read that succeeded, too. */
@@ -550,7 +560,7 @@ static ssize_t write_express(struct endpoint *ep, const void *bytes, size_t leng
     if (link == NULL)
         return 0;
     /* A link that was idle for long is looked at before it is used. */
-    if (link->used_tick == atomic_load_explicit(&clock_tick, memory_order_relaxed)) {
+    if (link->used_s == clock_seconds()) {
         n = send(link->fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n > 0)
             link->out_flushed += (uint64_t)n;
@@ -691,6 +701,9 @@ void endpoint_let_go(struct endpoint *ep)
         session_unexpress(ep->session);
     if (ep->session != NULL && !is_parents(ep))
         linger(ep);
+    ep->wire.alone = false;
+    if (ep->session != NULL)
+        wire_set_receive_timeout(ep->session->home, &ep->wire);
     if (ep->session != NULL && ep->session->home->fd != -1 && ep->session->home->fd != fd)
         dup2(ep->session->home->fd, fd);
     if (ep->kind == ENDPOINT_ASYNC && ep->poller != NULL)
@@ -759,7 +772,9 @@ static int set_timeout(struct endpoint *ep, int name, struct timeval timeout)
     if (ep->session == NULL)
         return setsockopt(ep->fd, SOL_SOCKET, name, &timeout, sizeof timeout);
     for (struct link *link = ep->session->links; link != NULL; link = link->next)
-        if (link->fd != -1)
+        if (name == SO_RCVTIMEO)
+            wire_set_receive_timeout(link, &ep->wire);
+        else if (link->fd != -1)
             setsockopt(link->fd, SOL_SOCKET, name, &timeout, sizeof timeout);
     return 0;
 }

@@ -35,7 +35,7 @@ struct endpoint {
     int fd; /* the number that the program holds */
     enum endpoint_kind kind;
     bool paired;      /* fd is one end of a socket pair */
-    uint32_t tick;       /* clock_tick when links were last looked at for idleness */
+    uint32_t looked_s;   /* clock_seconds() when links were last looked at for idleness */
     unsigned generation; /* keeper_generation under which everything here was made */
     int peer;            /* the other end of the pair; -1 */
     struct session *session;

@@ -45,7 +45,7 @@ static void lose(struct endpoint *ep, struct link *link)
 
 static void opened(struct endpoint *ep, struct link *link)
 {
-    link->used_tick = atomic_load_explicit(&clock_tick, memory_order_relaxed);
+    link->used_s = clock_seconds();
     session_link_opened(ep->session, link);
     update_interest(ep, link);
 }
@@ -60,7 +60,8 @@ static void open_link(struct endpoint *ep, struct link *link)
     else
         r = wire_open(link, &ep->wire);
     if (link->fd != -1) {
-        keeper_start();
+        if (!ep->wire.alone)
+            keeper_start();
         keeper_watch(link, cluster);
     }
     switch (r) {
@@ -105,11 +106,11 @@ static void lose_after_reading(struct endpoint *ep, struct link *link)
  * nothing has been said on it, so nothing is lost. */
 static bool still_usable(struct link *link)
 {
-    uint32_t tick = atomic_load_explicit(&clock_tick, memory_order_relaxed);
+    uint32_t now_s = clock_seconds();
 
-    if (link->used_tick == tick)
+    if (link->used_s == now_s)
         return true;
-    link->used_tick = tick;
+    link->used_s = now_s;
     if (link->out_flushed != link->out_base || wire_is_usable(link))
         return true;
     link->error = 0;
@@ -157,15 +158,15 @@ static void carry_out(struct endpoint *ep, struct link *link)
 static void close_idle(struct endpoint *ep)
 {
     int64_t timeout_ms = ep->session->settings.link_idle_timeout_ms;
-    uint32_t tick = atomic_load_explicit(&clock_tick, memory_order_relaxed);
+    uint32_t now_s = clock_seconds();
 
-    if (ep->tick == tick || timeout_ms == 0)
+    if (ep->looked_s == now_s || timeout_ms == 0)
         return;
-    ep->tick = tick;
+    ep->looked_s = now_s;
     for (struct link *link = ep->session->links; link != NULL; link = link->next)
         if (link->state == LINK_UP && link->fd != -1 && link != ep->session->home &&
             link->sent.head == NULL && link->waiting.head == NULL && !link_unflushed(link) &&
-            (int64_t)(tick - link->used_tick) * 1000 > timeout_ms) {
+            (int64_t)(now_s - link->used_s) * 1000 > timeout_ms) {
             pump_close(ep, link);
             link->state = LINK_IDLE;
         }
@@ -241,6 +242,19 @@ void pump_ready(struct endpoint *ep)
 
 /* --- waiting, for blocking contexts --- */
 
+bool pump_call_keeper(struct endpoint *ep)
+{
+    if (!wire_waits_alone(&ep->wire))
+        return false;
+    ep->wire.alone = false;
+    for (struct link *link = ep->session->links; link != NULL; link = link->next)
+        wire_set_receive_timeout(link, &ep->wire);
+    keeper_start();
+    if (ep->session->cluster != NULL)
+        cluster_suspect(ep->session->cluster);
+    return true;
+}
+
 /* The one link that can answer, when there is nothing else to wait for. */
 static struct link *lone_link(const struct endpoint *ep)
 {
@@ -297,14 +311,17 @@ static enum pump_result poll_links(struct endpoint *ep, struct pollfd *fds, stru
                                    int64_t deadline_ms)
 {
     int count = gather(ep, fds, links);
-    int64_t due = session_due(ep->session);
-    int n = poll(fds, (nfds_t)count, milliseconds_until(clock_earlier(due, deadline_ms)));
+    int64_t until = clock_earlier(session_due(ep->session), deadline_ms);
+    int64_t silent_at = ep->wire.alone ? clock_now_ms() + 1000 * WIRE_SILENCE_S : -1;
+    int n = poll(fds, (nfds_t)count, milliseconds_until(clock_earlier(until, silent_at)));
 
     if (n == -1)
         return errno == EINTR ? PUMP_INTERRUPTED : PUMP_TIMEOUT;
     for (int i = 0; n > 0 && i < count; i++)
         if (fds[i].revents != 0)
             on_ready(ep, links[i]);
+    if (n == 0 && silent_at >= 0 && clock_now_ms() >= silent_at)
+        pump_call_keeper(ep);
     advance_if_due(ep);
     pump_orders(ep);
     if (n == 0 && deadline_ms >= 0 && clock_now_ms() >= deadline_ms)
@@ -352,6 +369,6 @@ enum pump_result pump_wait(struct endpoint *ep, int64_t deadline_ms)
     r = fill(ep, lone, true);
     pump_orders(ep);
     if (r == WIRE_AGAIN)
-        return PUMP_TIMEOUT;
+        return pump_call_keeper(ep) ? wait_for_many(ep, deadline_ms) : PUMP_TIMEOUT;
     return r == WIRE_INTERRUPTED ? PUMP_INTERRUPTED : PUMP_MOVED;
 }

@@ -21,6 +21,9 @@ void pump_ready(struct endpoint *);
 enum pump_result pump_wait(struct endpoint *, int64_t deadline_ms);
 /* The same for any kind of context, and without trusting the socket's own timeout. */
 enum pump_result pump_wait_any(struct endpoint *, int64_t deadline_ms);
+/* A second has passed without a word from a server, and no keeper runs: now one does, and looks.
+ * False: that was the program's own time limit. */
+bool pump_call_keeper(struct endpoint *);
 /* Some bytes that the kernel has not taken. */
 bool pump_unflushed(const struct endpoint *);
 /* Closes the link's socket and tells nobody. */

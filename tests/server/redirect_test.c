@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../support/cluster.h"
 #include "../support/die.h"
@@ -61,6 +62,15 @@ static void teardown(void)
         fake_node_stop(nodes[i]);
     free(slots);
     free(kept);
+}
+
+static pthread_t releaser;
+
+static void *release_later(void *node)
+{
+    usleep(2500 * 1000);
+    fake_node_release(node);
+    return NULL;
 }
 
 static redisContext *connect_first(void)
@@ -510,6 +520,40 @@ START_TEST(test_a_node_that_always_breaks_ends_in_an_error)
 }
 END_TEST
 
+/* After a second of silence the library looks what is wrong; the program's time limit stays its own. */
+START_TEST(test_a_time_limit_of_more_than_a_second_ends_a_silence)
+{
+    const char *key = key_of(0);
+    on(0, "GET", FAKE_ANSWER, "$1\r\nv\r\n", 2);
+    on(0, "GET", FAKE_SILENCE, "", 0);
+    redisContext *c = connect_first();
+    redisSetTimeout(c, (struct timeval){.tv_sec = 1, .tv_usec = 700000});
+    EXPECT(c, "v", "GET %s", key);
+    EXPECT(c, "v", "GET %s", key);
+    int64_t start = now_ms();
+    ck_assert_ptr_null(redisCommand(c, "GET %s", key));
+    int64_t took = now_ms() - start;
+    ck_assert_int_eq(c->err, REDIS_ERR_IO);
+    ck_assert_msg(took >= 1690 && took < 2600, "took %lld ms", (long long)took);
+    redisFree(c);
+}
+END_TEST
+
+START_TEST(test_a_silence_without_a_time_limit_is_waited_out)
+{
+    const char *key = key_of(0);
+    on(0, "GET", FAKE_ANSWER, "$1\r\nv\r\n", 2);
+    on(0, "GET", FAKE_RELEASE_LATER, "$4\r\nlate\r\n", 1);
+    redisContext *c = connect_first();
+    EXPECT(c, "v", "GET %s", key);
+    EXPECT(c, "v", "GET %s", key);
+    MUST(!pthread_create(&releaser, NULL, release_later, nodes[0]));
+    EXPECT(c, "late", "GET %s", key);
+    pthread_join(releaser, NULL);
+    redisFree(c);
+}
+END_TEST
+
 START_TEST(test_idle_connections_that_break_go_unnoticed)
 {
     for (int i = 0; i < NODES; i++)
@@ -749,6 +793,8 @@ static void add_breaks(Suite *suite)
     tcase_add_test(tc, test_a_write_of_unknown_fate_is_unreachable);
     tcase_add_test(tc, test_a_break_in_a_pipeline_costs_only_its_shard);
     tcase_add_test(tc, test_a_node_that_always_breaks_ends_in_an_error);
+    tcase_add_test(tc, test_a_time_limit_of_more_than_a_second_ends_a_silence);
+    tcase_add_test(tc, test_a_silence_without_a_time_limit_is_waited_out);
     tcase_add_test(tc, test_idle_connections_that_break_go_unnoticed);
     tcase_add_test(tc, test_a_reply_too_many_reaches_nobody);
 }

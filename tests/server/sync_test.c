@@ -1,6 +1,7 @@
 /* Blocking contexts: what a program sees of redisCommand, pipelines, time limits, reconnects and
  * reader functions is what hiredis alone shows on one server. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <hiredis/hiredis.h>
@@ -465,6 +466,36 @@ START_TEST(test_redis_set_timeout_ends_the_very_first_command)
 }
 END_TEST
 
+static int threads_of_this_process(void)
+{
+    int count = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    MUST(tasks);
+    for (struct dirent *task; (task = readdir(tasks));)
+        count += task->d_name[0] != '.';
+    closedir(tasks);
+    return count;
+}
+
+/* Threads slow down the C library, and close some of the kernel's doors. */
+START_TEST(test_a_process_whose_cluster_is_well_stays_of_one_thread)
+{
+    int before = threads_of_this_process();
+    redisContext *c = connect_target(_i);
+    for (int i = 0; i < KEYS; i++)
+        EXPECT(c, "OK", "SET alone:%d v", i);
+    for (int i = 0; i < KEYS; i++)
+        redisAppendCommand(c, "GET alone:%d", i);
+    for (int i = 0; i < KEYS; i++) {
+        redisReply *reply = NULL;
+        ck_assert_int_eq(redisGetReply(c, (void **)&reply), REDIS_OK);
+        freeReplyObject(reply);
+    }
+    ck_assert_int_eq(threads_of_this_process(), before);
+    redisFree(c);
+}
+END_TEST
+
 START_TEST(test_redis_set_timeout_may_change_before_every_command)
 {
     struct fake_node *node = silent_node(_i);
@@ -780,6 +811,8 @@ static void add_limits(Suite *suite)
     TCase *tc = suite_case(suite, "limits", target_setup, target_teardown);
     tcase_add_loop_test(tc, test_redis_set_timeout_ends_a_wait, 0, 2);
     tcase_add_loop_test(tc, test_redis_set_timeout_ends_the_very_first_command, 0, 2);
+    tcase_add_loop_test(tc, test_a_process_whose_cluster_is_well_stays_of_one_thread, 0,
+                        target_count());
     tcase_add_loop_test(tc, test_redis_set_timeout_may_change_before_every_command, 0, 2);
     tcase_add_loop_test(tc, test_a_late_reply_reaches_nobody, 0, 2);
     tcase_add_loop_test(tc, test_a_time_limit_of_zero_is_none, 0, target_count());

@@ -22,7 +22,6 @@ int64_t world_now_ms;
 
 /* The seed decides everything, and so it has to decide this. These two replace base/clock.c. */
 static uint64_t jitter;
-_Atomic uint32_t clock_tick;
 
 static uint64_t next_random(uint64_t *state)
 {
