@@ -64,8 +64,6 @@ static void teardown(void)
     free(kept);
 }
 
-static pthread_t releaser;
-
 static void *release_later(void *node)
 {
     usleep(2500 * 1000);
@@ -545,6 +543,7 @@ START_TEST(test_a_silence_without_a_time_limit_is_waited_out)
     on(0, "GET", FAKE_ANSWER, "$1\r\nv\r\n", 2);
     on(0, "GET", FAKE_RELEASE_LATER, "$4\r\nlate\r\n", 1);
     redisContext *c = connect_first();
+    pthread_t releaser;
     EXPECT(c, "v", "GET %s", key);
     EXPECT(c, "v", "GET %s", key);
     MUST(!pthread_create(&releaser, NULL, release_later, nodes[0]));
