@@ -87,11 +87,16 @@ struct part *link_answered(struct link *link)
 
     if (part == NULL)
         return NULL;
-    drop_out(link, part->at + part->length);
-    atomic_store_explicit(&link->replied,
-                          atomic_load_explicit(&link->replied, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
+    link_answered_up_to(link, part->at + part->length, 1);
     return part;
+}
+
+void link_answered_up_to(struct link *link, uint64_t position, uint32_t count)
+{
+    drop_out(link, position);
+    atomic_store_explicit(&link->replied,
+                          atomic_load_explicit(&link->replied, memory_order_relaxed) + count,
+                          memory_order_relaxed);
 }
 
 const char *link_command(const struct link *link, const struct part *part)

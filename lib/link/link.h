@@ -89,6 +89,8 @@ bool link_send_raw(struct link *, const char *bytes, size_t length);
 /* Takes the oldest sent part, whose reply has arrived. The bytes of its command
  * stay readable until the next link_send. NULL: none. */
 struct part *link_answered(struct link *);
+/* The parts before `position` in the stream were answered and taken off, `count` of them. */
+void link_answered_up_to(struct link *, uint64_t position, uint32_t count);
 /* The command of a sent part. */
 const char *link_command(const struct link *, const struct part *);
 /* Gives the part its own copy of its command. False: out of memory. */

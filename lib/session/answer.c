@@ -274,6 +274,39 @@ static void answered_unheard(struct session *s, struct link *link, const char *r
     answer_complete(s, part, link, reply, length, 0);
 }
 
+/* All of its request, never in trouble, and nothing is learned from its reply. */
+static inline bool is_simple(const struct part *part)
+{
+    const struct request *r = part->request;
+
+    return part->skip == 0 && !part->troubled && !part->out_of_order && r->fanout == NULL &&
+           r->kind == REQUEST_ORDINARY;
+}
+
+void answer_run(struct session *s, struct link *link)
+{
+    uint64_t end = link->in_base + buffer_length(&link->in), answered = 0;
+    uint32_t count = 0;
+    struct part *part;
+    size_t length;
+
+    if (link->frame.needed != 0)
+        return;
+    while ((part = link->sent.head) != NULL && is_simple(part) &&
+           part->at + part->length <= link->out_flushed &&
+           (length = frame_quick(link_reply(link, link->in_scanned),
+                                 (size_t)(end - link->in_scanned))) > 0) {
+        link->sent.head = part->next;
+        part->state = PART_ANSWERED;
+        answered = part->at + part->length;
+        count++;
+        order_complete_in_place(s, part->request, link, link->in_scanned, length);
+        link->in_scanned += length;
+    }
+    if (count > 0)
+        link_answered_up_to(link, answered, count);
+}
+
 void answer_reply(struct session *s, struct link *link, const char *reply, size_t length,
                   uint64_t position)
 {

@@ -17,10 +17,9 @@ static bool nothing_else(const struct session *s)
 /* The link of a slot, when it can take a command right now. */
 static struct link *ready_link(const struct session *s, uint16_t slot)
 {
-    uint16_t node = s->topology->owner[slot];
-    struct link *link = node != NODE_NONE ? s->link_of_node[node] : NULL;
+    struct link *link = dispatch_quick(s, slot);
 
-    if (link == NULL || link->state != LINK_UP || link->dirty || link->sent.head != NULL ||
+    if (link == NULL || link->dirty || link->sent.head != NULL ||
         link->out.head != link->out.tail || link->in.head != link->in.tail)
         return NULL;
     return link;

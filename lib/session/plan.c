@@ -347,6 +347,26 @@ static bool plan_command(struct session *s, const char *bytes, size_t length)
     return true;
 }
 
+static void send_known(struct session *s, const struct line *line, uint16_t slot)
+{
+    struct link *link = dispatch_quick(s, slot);
+    struct request *r;
+
+    if (link == NULL) {
+        send_whole(s, line, slot);
+        return;
+    }
+    r = order_issue(s, line->command);
+    if (r == NULL)
+        return;
+    r->part.slot = slot;
+    r->part.repeatable = command_repeatable(line->command);
+    if (link_send(link, &r->part, line->bytes, line->length))
+        session_touch(s, link);
+    else
+        session_end(s, ENOMEM);
+}
+
 /* How many bytes were commands of known shapes, one behind the other. */
 static size_t plan_known(struct session *s, const char *bytes, size_t length)
 {
@@ -357,7 +377,7 @@ static size_t plan_known(struct session *s, const char *bytes, size_t length)
     while (s->state == SESSION_ROUTING &&
            (line.length = shape_read(&s->shapes, bytes + done, length - done, &line.command, &key)) > 0) {
         line.bytes = bytes + done;
-        send_whole(s, &line, slot_of_key(key.data, key.length));
+        send_known(s, &line, slot_of_key(key.data, key.length));
         done += line.length;
     }
     return done;

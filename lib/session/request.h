@@ -64,6 +64,9 @@ void answer_complete(struct session *, struct part *, struct link *, const char 
                      size_t length, uint64_t position);
 void answer_fail(struct session *, struct part *, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The replies in the link's `in`, as far as they are whole, of the commonest kinds, no errors, and
+ * to parts of which nothing but the reply is wanted: what is said many times over in a pipeline. */
+void answer_run(struct session *, struct link *);
 /* One reply from a link, for its oldest part. */
 void answer_reply(struct session *, struct link *, const char *reply, size_t length,
                   uint64_t position);
@@ -72,6 +75,16 @@ void answer_reply(struct session *, struct link *, const char *reply, size_t len
 void plan_input(struct session *);
 /* Plans bytes that are not in `in`; returns how many were taken. */
 size_t plan_bytes(struct session *, const char *bytes, size_t length);
+
+/* The link of a slot's owner, when that is all there is to say: nothing is in trouble, and the link
+ * is up. Else NULL, and dispatch_part knows. */
+static inline struct link *dispatch_quick(const struct session *s, uint16_t slot)
+{
+    uint16_t node = s->topology->owner[slot];
+    struct link *link = node != NODE_NONE && !s->careful ? s->link_of_node[node] : NULL;
+
+    return link != NULL && link->state == LINK_UP ? link : NULL;
+}
 
 /* Sends a part to where it belongs now, or queues it where it has to wait. The
  * bytes are those of its command; the part's own, when it has its own. */

@@ -213,6 +213,8 @@ void session_link_received(struct session *s, struct link *link)
         link->in_scanned = link->in_base + buffer_length(&link->in);
         return;
     }
+    if (link->greetings == 0 && !link->must_close && s->state != SESSION_ENDED)
+        answer_run(s, link);
     while (s->state != SESSION_ENDED && !link->must_close && (length = next_reply(link)) > 0)
         one_reply(s, link, (size_t)length);
     if (s->state == SESSION_ENDED)
