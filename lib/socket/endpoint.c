@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "keeper/keeper.h"
 #include "socket/pump.h"
+#include "socket/replace.h"
 
 /* How long a read waits for the rest of a pipeline's replies, once it has the first. */
 enum { GATHER_MS = 250 };
@@ -144,14 +145,16 @@ struct endpoint *endpoint_create(int fd, const struct sockaddr *address, socklen
 
 /* --- the descriptor that the program sees --- */
 
-/* Puts one end of a socket pair under the program's number. */
-static bool put_pair(struct endpoint *ep)
+/* Puts one end of a socket pair under the program's number. In a child its epoll sets are the
+ * parent's too, and stay as they are. */
+static bool put_pair(struct endpoint *ep, bool in_child)
 {
     int pair[2], status = fcntl(ep->fd, F_GETFL);
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1)
         return false;
-    if (dup3(pair[0], ep->fd, O_CLOEXEC) == -1) {
+    if (in_child ? dup3(pair[0], ep->fd, O_CLOEXEC) == -1
+                 : !replace_descriptor(ep->fd, pair[0], O_CLOEXEC)) {
         close(pair[0]);
         close(pair[1]);
         return false;
@@ -179,7 +182,7 @@ static void pair_up(struct endpoint *ep)
             return;
         real = wire_move_high(real);
     }
-    if (!put_pair(ep)) {
+    if (!put_pair(ep, false)) {
         if (real != -1)
             close(real);
         return;
@@ -272,7 +275,7 @@ static void inherit(struct endpoint *ep)
         ep->poller = fresh;
         want_all(ep);
     }
-    if (ep->paired && put_pair(ep) && ep->kind == ENDPOINT_NONBLOCK)
+    if (ep->paired && put_pair(ep, true) && ep->kind == ENDPOINT_NONBLOCK)
         start_forwarding(ep);
 }
 
@@ -345,7 +348,7 @@ static void step_aside(struct endpoint *ep)
     flush_to_plain(home->fd, home);
     keeper_unwatch(home);
     if (ep->paired)
-        dup2(home->fd, fd);
+        (void)replace_descriptor(fd, home->fd, 0);
     descriptor_set(fd, NULL);
     for (struct link *link = ep->session->links; link != NULL; link = link->next)
         if (link->fd != -1 && link->fd != fd)
@@ -705,7 +708,7 @@ void endpoint_let_go(struct endpoint *ep)
     if (ep->session != NULL)
         wire_set_receive_timeout(ep->session->home, &ep->wire);
     if (ep->session != NULL && ep->session->home->fd != -1 && ep->session->home->fd != fd)
-        dup2(ep->session->home->fd, fd);
+        (void)replace_descriptor(fd, ep->session->home->fd, 0);
     if (ep->kind == ENDPOINT_ASYNC && ep->poller != NULL)
         poller_set_descriptor_quietly(ep->poller, -1);
     tear_down(ep);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -239,6 +240,81 @@ START_TEST(test_a_silent_host_is_never_writable)
 }
 END_TEST
 
+/* --- an epoll loop of the program's own --- */
+
+static int watch(const redisContext *c)
+{
+    int set = epoll_create1(EPOLL_CLOEXEC);
+    MUST(set != -1);
+    struct epoll_event event = {.events = EPOLLOUT, .data.u64 = 0x1234567890};
+    MUST(!epoll_ctl(set, EPOLL_CTL_ADD, c->fd, &event));
+    return set;
+}
+
+static uint32_t wait_in(int set, int limit_ms)
+{
+    struct epoll_event event;
+    int n = epoll_wait(set, &event, 1, limit_ms);
+    ck_assert_int_ge(n, 0);
+    if (!n)
+        return 0;
+    ck_assert_uint_eq(event.data.u64, 0x1234567890);
+    return event.events;
+}
+
+static void change(int set, const redisContext *c, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.u64 = 0x1234567890};
+    ck_assert_msg(!epoll_ctl(set, EPOLL_CTL_MOD, c->fd, &event), "%s", strerror(errno));
+}
+
+START_TEST(test_a_program_that_watches_with_epoll_before_it_writes)
+{
+    redisContext *c = redisConnectNonBlock("127.0.0.1", target_port(_i));
+    int set = watch(c), error = -1;
+    socklen_t size = sizeof error;
+    ck_assert_uint_eq(wait_in(set, UNTIL_LIMIT_MS), EPOLLOUT);
+    ck_assert_int_eq(getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size), 0);
+    ck_assert_int_eq(error, 0);
+    for (int i = 0; i < KEYS; i++) {
+        void *reply = NULL;
+        int is_done = 0;
+        redisAppendCommand(c, "SET epoll:%d v", i);
+        for (change(set, c, EPOLLOUT); !is_done;) {
+            ck_assert_uint_eq(wait_in(set, UNTIL_LIMIT_MS), EPOLLOUT);
+            ck_assert_int_eq(redisBufferWrite(c, &is_done), REDIS_OK);
+        }
+        for (change(set, c, EPOLLIN); !reply;) {
+            ck_assert_uint_eq(wait_in(set, UNTIL_LIMIT_MS), EPOLLIN);
+            ck_assert_int_eq(redisBufferRead(c), REDIS_OK);
+            ck_assert_int_eq(redisReaderGetReply(c->reader, &reply), REDIS_OK);
+        }
+        ck_assert_str_eq(((redisReply *)reply)->str, "OK");
+        freeReplyObject(reply);
+    }
+    ck_assert_uint_eq(wait_in(set, 0), 0);
+    ck_assert_int_eq(epoll_ctl(set, EPOLL_CTL_DEL, c->fd, NULL), 0);
+    redisFree(c);
+    close(set);
+}
+END_TEST
+
+/* An epoll loop over a blocking context, as one watches for a server that hangs up. */
+START_TEST(test_a_blocking_context_in_an_epoll_set_is_quiet)
+{
+    redisContext *c = connect_target(_i);
+    int set = watch(c);
+    change(set, c, EPOLLIN);
+    for (int i = 0; i < KEYS; i++) {
+        EXPECT(c, "OK", "SET epoll:%d v", i);
+        ck_assert_uint_eq(wait_in(set, 0), 0);
+    }
+    ck_assert_int_eq(epoll_ctl(set, EPOLL_CTL_DEL, c->fd, NULL), 0);
+    redisFree(c);
+    close(set);
+}
+END_TEST
+
 START_TEST(test_the_descriptor_stays_the_same)
 {
     redisContext *c = connect_nonblocking(target_port(_i));
@@ -267,6 +343,9 @@ int main(void)
     tcase_add_loop_test(tc, test_a_blocking_command_is_waited_for_on_the_descriptor, 0,
                         target_count());
     tcase_add_loop_test(tc, test_the_descriptor_stays_the_same, 0, target_count());
+    tcase_add_loop_test(tc, test_a_program_that_watches_with_epoll_before_it_writes, 0,
+                        target_count());
+    tcase_add_loop_test(tc, test_a_blocking_context_in_an_epoll_set_is_quiet, 0, target_count());
     tcase_add_test(tc, test_refused);
     tcase_add_test(tc, test_a_silent_host_is_never_writable);
     return suite_run(suite);
