@@ -23,6 +23,7 @@ enum command_class {
     COMMAND_READ_MODE,   /* answered here: reads go where the configuration says */
     COMMAND_CONNECTION,  /* about this very connection: always to the same node */
     COMMAND_QUIT,        /* answered here, and then the connection ends */
+    COMMAND_TRANSACTION, /* MULTI, EXEC, DISCARD, WATCH, UNWATCH */
     COMMAND_UNSUPPORTED, /* refused */
 };
 

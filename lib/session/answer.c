@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "route/redirect.h"
+#include "session/transaction.h"
 
 /* Every client bounds this; two nodes that disagree during a failover settle well before. */
 enum { REDIRECTS_MAX = 16, REDIRECTS_WITHOUT_PAUSE = 5 };
@@ -62,10 +63,13 @@ static void complete_fanout_part(struct session *s, struct part *part, const str
 }
 
 /* What the session itself learns from a reply that is on its way to the application. */
-static void take_note(struct session *s, const struct part *part, const char *reply)
+static void take_note(struct session *s, const struct part *part, struct link *link,
+                      const char *reply)
 {
     if (part->request->kind == REQUEST_STATE && reply[0] != '-')
         greet_remember(s, part->request, part->bytes, part->length);
+    if (part->request->kind == REQUEST_WATCH && reply[0] == '+')
+        transaction_watched(s, part, link);
 }
 
 void answer_complete(struct session *s, struct part *part, struct link *link, const char *reply,
@@ -73,6 +77,10 @@ void answer_complete(struct session *s, struct part *part, struct link *link, co
 {
     struct request *r = part->request;
 
+    if (r->kind >= REQUEST_OPENING) {
+        transaction_complete(s, part, reply, length);
+        return;
+    }
     part->state = PART_ANSWERED;
     if (part->troubled)
         trouble_answered(s, part);
@@ -83,7 +91,7 @@ void answer_complete(struct session *s, struct part *part, struct link *link, co
     else
         order_complete_in_place(s, r, link, position, length);
     if (r->kind != REQUEST_ORDINARY && s->state != SESSION_ENDED)
-        take_note(s, part, reply);
+        take_note(s, part, link, reply);
 }
 
 void answer_fail(struct session *s, struct part *part, const char *format, ...)
@@ -238,6 +246,15 @@ static bool redirected(struct session *s, struct redirected *r)
     return handler_of[r->what.action](s, r);
 }
 
+bool answer_redirect(struct session *s, struct link *link, struct part *part, const char *reply,
+                     size_t length)
+{
+    struct redirected r = {.link = link, .part = part, .reply = reply, .length = length};
+
+    redirect_parse(reply + 1, length - 3, &r.what);
+    return redirected(s, &r);
+}
+
 static void on_error(struct session *s, struct link *link, const char *reply, size_t length,
                      uint64_t position)
 {
@@ -318,6 +335,10 @@ void answer_reply(struct session *s, struct link *link, const char *reply, size_
     }
     if (part->at + part->length > link->out_flushed) {
         answered_unheard(s, link, reply, length);
+        return;
+    }
+    if (part->request->kind >= REQUEST_OPENING) {
+        transaction_reply(s, link, reply, length, position);
         return;
     }
     if (reply[0] == '-') {

@@ -1,6 +1,7 @@
 /* What a command becomes: one part, one a slot or shard, or an answer from here.
  * The class of the command decides, by the table at the end. */
 #include "session/request.h"
+#include "session/transaction.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -259,6 +260,11 @@ static void plan_unsupported(struct session *s, const struct line *line)
                              line->command->name);
 }
 
+static void plan_transaction(struct session *s, const struct line *line)
+{
+    transaction_command(s, line->command, line->bytes, line->length);
+}
+
 typedef void planner(struct session *, const struct line *);
 
 static planner *const planner_of[] = {
@@ -267,6 +273,7 @@ static planner *const planner_of[] = {
     [COMMAND_ANY_NODE] = plan_any,          [COMMAND_MASTER] = plan_master,
     [COMMAND_STATE] = plan_state,           [COMMAND_READ_MODE] = plan_read_mode,
     [COMMAND_CONNECTION] = plan_connection, [COMMAND_QUIT] = plan_quit,
+    [COMMAND_TRANSACTION] = plan_transaction,
     [COMMAND_UNSUPPORTED] = plan_unsupported,
 };
 
@@ -275,7 +282,10 @@ static planner *const planner_of[] = {
  * those whose keys nobody knows. */
 static bool is_barrier(const struct session *s, const struct command *c)
 {
+    if (s->state == SESSION_TRANSACTING)
+        return c != NULL && c->klass == COMMAND_QUIT;
     return c == NULL || c->klass == COMMAND_STATE || c->klass == COMMAND_QUIT ||
+           c->klass == COMMAND_TRANSACTION ||
            ((c->flags & COMMAND_BLOCKING) != 0 && command_blocks(c, s->argv.words, s->argv.count));
 }
 
@@ -288,10 +298,17 @@ static void plan_locked(struct session *s, const struct line *line)
         plan_any(s, line);
 }
 
+static bool ends_session(const struct command *c)
+{
+    return c != NULL && c->klass == COMMAND_QUIT;
+}
+
 static void plan_line(struct session *s, const struct line *line, bool barrier)
 {
     if (s->state == SESSION_LOCKED)
         plan_locked(s, line);
+    else if (s->state == SESSION_TRANSACTING && !ends_session(line->command))
+        plan_transaction(s, line);
     else if (line->command != NULL)
         planner_of[line->command->klass](s, line);
     else
@@ -395,7 +412,7 @@ static void protocol_error(struct session *s, const char *why)
 static bool may_plan(const struct session *s)
 {
     return !s->stalled && !s->ending && s->barrier == NULL &&
-           (s->state == SESSION_ROUTING || s->state == SESSION_LOCKED);
+           (session_routes(s) || s->state == SESSION_LOCKED);
 }
 
 size_t plan_bytes(struct session *s, const char *bytes, size_t length)

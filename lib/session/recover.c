@@ -1,6 +1,7 @@
 /* What becomes of parts when the ground moves: a connection is lost, or a newer
  * snapshot gives slots to other nodes. */
 #include "session/request.h"
+#include "session/transaction.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -138,7 +139,9 @@ static void settle_sent(struct session *s, const struct link *link, struct part 
         next = chain->next;
         if (chain->wait_since == 0)
             chain->wait_since = now;
-        if (chain->bytes != NULL && waited_too_long(s, chain, now))
+        if (chain->request->kind >= REQUEST_OPENING)
+            transaction_part_lost(s, chain);
+        else if (chain->bytes != NULL && waited_too_long(s, chain, now))
             fail_after_waiting(s, link, chain);
         else if (chain->bytes != NULL)
             recover_requeue(s, chain);
@@ -209,6 +212,8 @@ void session_link_lost(struct session *s, struct link *link, int why)
     back_off(s, link, was_up);
     fail_impatient(s, link, why);
     settle_sent(s, link, chain, why);
+    if (s->transaction != NULL && s->state != SESSION_ENDED)
+        transaction_link_lost(s, link, reason(why));
     plan_input(s);
 }
 

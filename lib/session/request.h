@@ -15,6 +15,13 @@ enum request_kind {
     REQUEST_ORDINARY,
     REQUEST_STATE, /* success is remembered and replayed on every link */
     REQUEST_QUIT,  /* the session ends behind it */
+    REQUEST_WATCH, /* success is remembered as a guard of the next transaction */
+    /* From here on: transaction.c's own. */
+    REQUEST_OPENING, /* said by the session: MULTI and what was queued already */
+    REQUEST_LEAVING, /* said by the session: DISCARD or UNWATCH at a server that is left */
+    REQUEST_QUEUED,  /* a command between MULTI and EXEC */
+    REQUEST_EXEC,
+    REQUEST_DISCARD,
 };
 
 struct fanout_part {
@@ -67,6 +74,10 @@ void answer_fail(struct session *, struct part *, const char *format, ...)
 /* The replies in the link's `in`, as far as they are whole, of the commonest kinds, no errors, and
  * to parts of which nothing but the reply is wanted: what is said many times over in a pipeline. */
 void answer_run(struct session *, struct link *);
+/* The part, which is on no link, has its own bytes, and was refused by that link with that error,
+ * is sent again where the error says. False: the error is the answer. */
+bool answer_redirect(struct session *, struct link *, struct part *, const char *reply,
+                     size_t length);
 /* One reply from a link, for its oldest part. */
 void answer_reply(struct session *, struct link *, const char *reply, size_t length,
                   uint64_t position);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "session/request.h"
+#include "session/transaction.h"
 
 int64_t session_now(const struct session *s)
 {
@@ -35,6 +36,7 @@ void session_destroy(struct session *s)
     order_destroy(s);
     trouble_destroy(s);
     greet_destroy(s);
+    transaction_destroy(s);
     while (s->links != NULL) {
         struct link *next = s->links->next;
 

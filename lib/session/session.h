@@ -35,6 +35,7 @@ enum session_state {
     SESSION_LOCKED,      /* the server wants AUTH before it says: commands go to the dialled node */
     SESSION_PLAIN,       /* not a cluster: a pipe */
     SESSION_ROUTING,
+    SESSION_TRANSACTING, /* routing, between MULTI and EXEC: every command is part of it */
     SESSION_ENDED, /* no more bytes in either direction, but those that are deliverable */
 };
 
@@ -96,6 +97,7 @@ struct session {
     struct link *home; /* to the dialled node; may be NULL once routing */
     struct trouble **trouble_of; /* hash by slot, allocated on first use */
     struct greeting *greetings;
+    struct transaction *transaction; /* allocated on first use */
     struct session_settings settings;
     int end_error;      /* 0: closed in order, as by QUIT */
     bool ending;        /* QUIT: ends when all is delivered */
@@ -147,6 +149,17 @@ void session_end(struct session *, int why);
 
 /* A command that blocks at the server (BLPOP …) is under way: its answer may never come. */
 bool session_is_blocked(const struct session *);
+
+/* The server at the other end keeps something that a new connection would not have (WATCH, an open
+ * MULTI): the link must not be closed for being idle. */
+bool session_holds(const struct session *, const struct link *);
+/* Commands wait for a transaction to be opened. */
+bool session_transaction_waits(const struct session *);
+
+static inline bool session_routes(const struct session *s)
+{
+    return s->state == SESSION_ROUTING || s->state == SESSION_TRANSACTING;
+}
 
 /* Requests without a reply yet, and bytes not yet planned. */
 static inline bool session_idle(const struct session *s)

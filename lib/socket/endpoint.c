@@ -379,7 +379,7 @@ static ssize_t ended(const struct endpoint *ep)
 
 static void enter_routing(struct endpoint *ep)
 {
-    if (!ep->paired && ep->session->state == SESSION_ROUTING && ep->kind != ENDPOINT_ASYNC)
+    if (!ep->paired && session_routes(ep->session) && ep->kind != ENDPOINT_ASYNC)
         pair_up(ep);
 }
 
@@ -410,7 +410,7 @@ static size_t gather(struct endpoint *ep, char *to, size_t size)
     size_t n = 0;
     int64_t until = -1;
 
-    while (n < size && s->unanswered > 0 && s->state == SESSION_ROUTING &&
+    while (n < size && s->unanswered > 0 && session_routes(s) &&
            !session_is_blocked(s)) {
         if (until < 0)
             until = clock_now_ms() + GATHER_MS;
@@ -547,7 +547,7 @@ static void send_from_loop(struct endpoint *ep)
 {
     struct session *s = ep->session;
 
-    if (s->unanswered <= 1 || s->state != SESSION_ROUTING)
+    if (s->unanswered <= 1 || !session_routes(s))
         pump_orders(ep);
     if (ep->poller != NULL && (s->dirty != NULL || session_deliverable(s) ||
                                s->state == SESSION_ENDED || session_due(s) >= 0))
@@ -618,7 +618,7 @@ ssize_t endpoint_write(struct endpoint *ep, const void *bytes, size_t length)
 
 static bool anything_unsent(const struct session *s)
 {
-    if (buffer_length(&s->in) > 0 || s->troubles > 0)
+    if (buffer_length(&s->in) > 0 || s->troubles > 0 || session_transaction_waits(s))
         return true;
     for (const struct link *link = s->links; link != NULL; link = link->next)
         if (link->waiting.head != NULL || link_unflushed(link))

@@ -165,7 +165,8 @@ static void close_idle(struct endpoint *ep)
     ep->looked_s = now_s;
     for (struct link *link = ep->session->links; link != NULL; link = link->next)
         if (link->state == LINK_UP && link->fd != -1 && link != ep->session->home &&
-            link->sent.head == NULL && link->waiting.head == NULL && !link_unflushed(link) &&
+            !session_holds(ep->session, link) && link->sent.head == NULL &&
+            link->waiting.head == NULL && !link_unflushed(link) &&
             (int64_t)(now_s - link->used_s) * 1000 > timeout_ms) {
             pump_close(ep, link);
             link->state = LINK_IDLE;

@@ -161,7 +161,8 @@ static void expect_sound_class(const struct command *c)
 
     EXPECT_OF(c, c->klass <= COMMAND_UNSUPPORTED && c->response <= RESPONSE_SPECIAL);
     EXPECT_OF(c, has_keys || !by_keys);
-    EXPECT_OF(c, by_keys || !has_keys || c->klass == COMMAND_UNSUPPORTED);
+    EXPECT_OF(c, by_keys || !has_keys || c->klass == COMMAND_TRANSACTION ||
+                     c->klass == COMMAND_UNSUPPORTED);
     EXPECT_OF(c, c->klass != COMMAND_SPLIT || c->only_key == 0);
     EXPECT_OF(c, !to_many || c->response != RESPONSE_SPECIAL);
 }
@@ -270,7 +271,7 @@ static void test_classes(void **state)
         {"client id", COMMAND_CONNECTION},
         {"client nonsense", COMMAND_CONNECTION},
         {"quit", COMMAND_QUIT},
-        {"multi", COMMAND_UNSUPPORTED},
+        {"multi", COMMAND_TRANSACTION},
         {"scan", COMMAND_UNSUPPORTED},
         {"ssubscribe", COMMAND_UNSUPPORTED},
         {"cluster meet", COMMAND_UNSUPPORTED},
