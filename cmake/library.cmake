@@ -23,9 +23,10 @@ function(redisroute_library target)
         PRIVATE redisroute_flags -Wl,--whole-archive "${hiredis_copy}" -Wl,--no-whole-archive)
     add_dependencies(${target} hiredis_ready)
     list(TRANSFORM hiredis_wraps PREPEND -Wl,--wrap= OUTPUT_VARIABLE wraps)
+    # Functions only: a program may hold the one copy of a data object (hiredisAllocFns).
     # nodelete: the keeper's thread lives on when a plugin host closes what brought the library in.
     target_link_options(${target} PRIVATE ${wraps} "-Wl,--version-script=${exports_script}"
-        -Wl,-Bsymbolic -Wl,-z,nodelete -Wl,-z,defs -Wl,-z,relro -Wl,-z,now)
+        -Wl,-Bsymbolic-functions -Wl,-z,nodelete -Wl,-z,defs -Wl,-z,relro -Wl,-z,now)
     set_target_properties(${target} PROPERTIES LINKER_LANGUAGE C
         LINK_DEPENDS "${hiredis_copy};${exports_script}")
 endfunction()

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -141,6 +142,20 @@ struct endpoint *endpoint_create(int fd, const struct sockaddr *address, socklen
         return NULL;
     }
     return ep;
+}
+
+/* The program may have closed the number behind our back, and this is another socket: never where
+ * an epoll descriptor should be; and one that nothing was said on is as good as the one before. */
+bool endpoint_is_connecting_to(const struct endpoint *ep, const struct sockaddr *address,
+                               socklen_t length)
+{
+    struct stat st;
+
+    if (length != ep->address_length || memcmp(address, &ep->address, length) != 0)
+        return false;
+    if (ep->kind != ENDPOINT_ASYNC)
+        return ep->session == NULL;
+    return fstat(ep->fd, &st) == 0 && !S_ISSOCK(st.st_mode);
 }
 
 /* --- the descriptor that the program sees --- */

@@ -50,6 +50,8 @@ struct endpoint {
  * layer did. NULL: the descriptor stays an ordinary one. */
 struct endpoint *endpoint_create(int fd, const struct sockaddr *, socklen_t, bool async);
 
+/* connect() to the same address was called before, on the same open file. */
+bool endpoint_is_connecting_to(const struct endpoint *, const struct sockaddr *, socklen_t);
 /* As the system calls of the same name: -1 and errno. */
 ssize_t endpoint_write(struct endpoint *, const void *bytes, size_t length);
 ssize_t endpoint_read(struct endpoint *, void *to, size_t size);

@@ -1,11 +1,15 @@
-/* The few facts that never pass through a system call. One implementation per
- * version of hiredis. */
+/* The few facts that never pass through a system call. */
 #ifndef REDISROUTE_SOCKET_HOOKS_H
 #define REDISROUTE_SOCKET_HOOKS_H
 
 #include <stdbool.h>
 
-/* The connect() under way is the asynchronous layer's. */
+struct redisAsyncContext;
+
+/* The connect() under way in this thread is the asynchronous layer's. */
 bool hooks_connecting_async(void);
+void hooks_set_connecting_async(bool async);
+/* hiredis has just asked the program's loop for a write event. */
+void hooks_write_event_wanted(struct redisAsyncContext *);
 
 #endif

@@ -1,12 +1,9 @@
-/* Hooks into hiredis 0.14. Two kinds, made by the linker: references of async.o to
- * hiredis.o (__wrap_X is called, __real_X is hiredis'), and entry points that
- * applications call (hiredis' own is renamed hiredis_X; here is X). */
+/* What hiredis 0.14 has of its own: async.o opens its connections by three functions of hiredis.o. */
 #pragma GCC visibility push(default)
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
 #pragma GCC visibility pop
 
-#include "socket/endpoint.h"
 #include "socket/hooks.h"
 
 /* NOLINTBEGIN: the linker's names */
@@ -18,28 +15,15 @@ redisContext *__real_redisConnectBindNonBlockWithReuse(const char *ip, int port,
                                                        const char *source);
 redisContext *__wrap_redisConnectBindNonBlockWithReuse(const char *ip, int port,
                                                        const char *source);
-int __real___redisAppendCommand(redisContext *c, const char *command, size_t length);
-int __wrap___redisAppendCommand(redisContext *c, const char *command, size_t length);
-int hiredis_redisFreeKeepFd(redisContext *c);
-redisContext *hiredis_redisConnectFd(int fd);
-int hiredis_redisBufferWrite(redisContext *c, int *done);
-int hiredis_redisAsyncSetConnectCallback(redisAsyncContext *ac, redisConnectCallback *fn);
 /* NOLINTEND */
-
-static _Thread_local bool connecting_async;
-
-bool hooks_connecting_async(void)
-{
-    return connecting_async;
-}
 
 redisContext *__wrap_redisConnectNonBlock(const char *ip, int port)
 {
     redisContext *c;
 
-    connecting_async = true;
+    hooks_set_connecting_async(true);
     c = __real_redisConnectNonBlock(ip, port);
-    connecting_async = false;
+    hooks_set_connecting_async(false);
     return c;
 }
 
@@ -47,9 +31,9 @@ redisContext *__wrap_redisConnectBindNonBlock(const char *ip, int port, const ch
 {
     redisContext *c;
 
-    connecting_async = true;
+    hooks_set_connecting_async(true);
     c = __real_redisConnectBindNonBlock(ip, port, source);
-    connecting_async = false;
+    hooks_set_connecting_async(false);
     return c;
 }
 
@@ -58,71 +42,8 @@ redisContext *__wrap_redisConnectBindNonBlockWithReuse(const char *ip, int port,
 {
     redisContext *c;
 
-    connecting_async = true;
+    hooks_set_connecting_async(true);
     c = __real_redisConnectBindNonBlockWithReuse(ip, port, source);
-    connecting_async = false;
+    hooks_set_connecting_async(false);
     return c;
-}
-
-/* The descriptor that the program's loop watches never becomes writable. Where hiredis
- * asks the loop for a write event, some adapters watch for nothing else until it has
- * come: they are to watch for reading as well. */
-static void watch_for_reading(redisAsyncContext *ac)
-{
-    if (ac->ev.addRead != NULL)
-        ac->ev.addRead(ac->ev.data);
-}
-
-int redisAsyncSetConnectCallback(redisAsyncContext *ac, redisConnectCallback *fn)
-{
-    int result = hiredis_redisAsyncSetConnectCallback(ac, fn);
-    struct endpoint *ep = descriptor_find(ac->c.fd);
-
-    if (result == REDIS_OK && ep != NULL && ep->kind == ENDPOINT_ASYNC)
-        watch_for_reading(ac);
-    return result;
-}
-
-/* A command of the asynchronous layer: the session takes it here and now. hiredis'
- * output buffer stays empty, which is what it looks like after a complete write. */
-int __wrap___redisAppendCommand(redisContext *c, const char *command, size_t length)
-{
-    struct endpoint *ep = c->err ? NULL : descriptor_find(c->fd);
-
-    if (ep == NULL || ep->kind != ENDPOINT_ASYNC)
-        return __real___redisAppendCommand(c, command, length);
-    /* A session that has ended says so at the next read. */
-    endpoint_write(ep, command, length);
-    watch_for_reading((redisAsyncContext *)(void *)c); /* its first member is the context */
-    return REDIS_OK;
-}
-
-int redisFreeKeepFd(redisContext *c)
-{
-    struct endpoint *ep = descriptor_find(c->fd);
-
-    if (ep != NULL)
-        endpoint_let_go(ep);
-    return hiredis_redisFreeKeepFd(c);
-}
-
-redisContext *redisConnectFd(int fd)
-{
-    struct endpoint *stale = descriptor_find(fd);
-
-    if (stale != NULL)
-        endpoint_forget(stale);
-    return hiredis_redisConnectFd(fd);
-}
-
-/* hiredis calls its own under another name: here is a program that flushes by itself,
- * and will wait for the answer with a poll of its own. */
-int redisBufferWrite(redisContext *c, int *done)
-{
-    int result = hiredis_redisBufferWrite(c, done);
-    struct endpoint *ep = descriptor_find(c->fd);
-
-    if (ep != NULL && ep->kind == ENDPOINT_BLOCKING)
-        endpoint_expect_poll(ep);
-    return result;
 }

@@ -13,13 +13,27 @@
 #include "socket/hooks.h"
 #include "socket/seam.h"
 
+/* hiredis 1.x asks whether a connection is up by calling connect() again. */
+static int connect_again(struct endpoint *ep, const struct sockaddr *address, socklen_t length)
+{
+    int error;
+
+    if (ep->kind != ENDPOINT_ASYNC)
+        return connect(ep->fd, address, length);
+    error = endpoint_connect_error(ep);
+    errno = error == 0 ? EISCONN : error == EINPROGRESS ? EALREADY : error;
+    return -1;
+}
+
 int seam_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
-    struct endpoint *stale = descriptor_find(fd);
+    struct endpoint *ep = descriptor_find(fd);
     int result, error;
 
-    if (stale != NULL)
-        endpoint_forget(stale);
+    if (ep != NULL && endpoint_is_connecting_to(ep, address, length))
+        return connect_again(ep, address, length);
+    if (ep != NULL)
+        endpoint_forget(ep);
     result = connect(fd, address, length);
     error = errno;
     if ((result == 0 || error == EINPROGRESS) &&

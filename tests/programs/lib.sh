@@ -89,7 +89,7 @@ is_alive() {
 # expect_library_in PID: the program has not slipped by, with the hiredis of the system.
 expect_library_in() {
     grep -qF "$preload" "/proc/$1/maps" || fail "runs without the library"
-    ! grep -q '/usr/lib.*libhiredis' "/proc/$1/maps" || fail "has loaded the hiredis of the system"
+    ! grep -q '/usr/lib.*libhiredis\.so' "/proc/$1/maps" || fail "has loaded the hiredis of the system"
 }
 
 is_open() {

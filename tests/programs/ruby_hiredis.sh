@@ -30,7 +30,8 @@ descriptor = connection.fileno
 (1..KEYS).each { |i| connection.write(["GET", "ruby:#{i}"]) }
 connection.flush
 (1..KEYS).each { |i| expect.call("value-#{i}") }
-ask.call(%w[value-9 value-1] + [nil], "MGET", "ruby:9", "ruby:1", "none")
+# Not at the end: built for hiredis 1.x the gem itself drops it there.
+ask.call(["value-9", nil, "value-1"], "MGET", "ruby:9", "none", "ruby:1")
 long = "x" * (5 << 20)
 ask.call("OK", "SET", "ruby:long", long)
 ask.call(long, "GET", "ruby:long")

@@ -710,7 +710,11 @@ static void *own_string(const redisReadTask *task, char *text, size_t length)
     return own_create(task, text, length);
 }
 
+#if HIREDIS_MAJOR > 0
+static void *own_array(const redisReadTask *task, size_t elements)
+#else
 static void *own_array(const redisReadTask *task, int elements)
+#endif
 {
     struct own_object *object = own_create(task, NULL, 0);
     object->elements = (size_t)elements;
@@ -738,7 +742,11 @@ static void own_free(void *object)
 
 START_TEST(test_reader_functions_of_the_program)
 {
-    redisReplyObjectFunctions functions = {own_string, own_array, own_integer, own_nil, own_free};
+    redisReplyObjectFunctions functions = {.createString = own_string,
+                                           .createArray = own_array,
+                                           .createInteger = own_integer,
+                                           .createNil = own_nil,
+                                           .freeObject = own_free};
     redisContext *c = connect_target(_i);
     c->reader->fn = &functions;
     for (int i = 0; i < 100; i++) {
