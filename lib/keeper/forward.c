@@ -1,5 +1,6 @@
 #include "keeper/forward.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -14,6 +15,8 @@ struct forward {
     int poller;
     int signal;
     bool known; /* in the keeper's epoll set */
+    struct cluster *cluster; /* that is followed, or NULL */
+    uint64_t version;        /* that the owner knows of */
 };
 
 static pthread_mutex_t forward_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -37,11 +40,14 @@ struct forward *keeper_forward_create(int poller, int signal)
     return f;
 }
 
-void keeper_forward_arm(struct forward *f)
+void keeper_forward_arm(struct forward *f, int signalled)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT, .data.u64 = f->id};
+    char drained[64];
 
     pthread_mutex_lock(&forward_lock);
+    while (recv(signalled, drained, sizeof drained, MSG_DONTWAIT) == sizeof drained)
+        ;
     if (keeper_poller != -1) {
         epoll_ctl(keeper_poller, f->known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, f->poller, &event);
         f->known = true;
@@ -73,12 +79,44 @@ void forward_set_poller(int poller)
     pthread_mutex_unlock(&forward_lock);
 }
 
+void keeper_forward_follow(struct forward *f, struct cluster *cluster, uint64_t version)
+{
+    pthread_mutex_lock(&forward_lock);
+    f->cluster = cluster;
+    f->version = version;
+    pthread_mutex_unlock(&forward_lock);
+}
+
+static void signal_owner(const struct forward *f)
+{
+    send(f->signal, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* The owner may have served by itself, between the event and now, what the event is about. */
+static bool is_ready(const struct forward *f)
+{
+    struct pollfd poller = {.fd = f->poller, .events = POLLIN};
+
+    return poll(&poller, 1, 0) == 1;
+}
+
 void forward_event(uint64_t id)
 {
     pthread_mutex_lock(&forward_lock);
     for (struct forward *f = forwards; f != NULL; f = f->next)
-        if (f->id == id)
-            send(f->signal, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (f->id == id && is_ready(f))
+            signal_owner(f);
+    pthread_mutex_unlock(&forward_lock);
+}
+
+void forward_tick(void)
+{
+    pthread_mutex_lock(&forward_lock);
+    for (struct forward *f = forwards; f != NULL; f = f->next)
+        if (f->cluster != NULL && cluster_version(f->cluster) != f->version) {
+            f->version = cluster_version(f->cluster);
+            signal_owner(f);
+        }
     pthread_mutex_unlock(&forward_lock);
 }
 

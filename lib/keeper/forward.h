@@ -8,6 +8,8 @@
 void forward_set_poller(int poller);
 /* A forward of this id became readable. */
 void forward_event(uint64_t id);
+/* Once a second: whoever follows a cluster hears that it has changed. */
+void forward_tick(void);
 
 void forward_lock_all(void);
 void forward_unlock_all(void);

@@ -64,6 +64,7 @@ static void *run(void *unused)
 
         if (now >= tick_at) {
             watch_tick();
+            forward_tick();
             tick_at = now + TICK_MS;
         }
         due = clock_earlier(refresh_advance(keeper_epoll, now), tick_at);

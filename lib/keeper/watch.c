@@ -13,7 +13,12 @@ struct watch {
     struct cluster *cluster;
     uint32_t replied;
     uint32_t silent_ticks;
+    uint32_t feed_ticks;
 };
+
+/* A connection that nothing but messages arrive on does not show that its server is dead, or that
+ * there is another master: the cluster is asked every so many seconds. */
+enum { FEED_TICKS = 10 };
 
 static pthread_mutex_t watch_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct watch *watches;
@@ -61,6 +66,8 @@ static void look_at(struct watch *w)
     else if (w->silent_ticks++ > 0 && w->cluster != NULL)
         cluster_suspect(w->cluster);
     w->replied = replied;
+    if (w->link->feed != NULL && w->cluster != NULL && ++w->feed_ticks % FEED_TICKS == 0)
+        cluster_suspect(w->cluster);
 }
 
 void watch_tick(void)

@@ -32,6 +32,7 @@ enum link_state {
 };
 
 struct watch;
+struct feed;
 
 struct link {
     struct link *next; /* of the session's links */
@@ -66,6 +67,7 @@ struct link {
     _Atomic uint32_t replied;
     _Atomic bool cut;    /* by the keeper: its end of file is not the server's */
     struct watch *watch; /* the keeper's */
+    struct feed *feed;   /* the session's: messages arrive here, no part is sent. For life. */
     struct sockaddr_storage address;
     socklen_t address_length;
     char *host;

@@ -24,6 +24,13 @@ enum command_class {
     COMMAND_CONNECTION,  /* about this very connection: always to the same node */
     COMMAND_QUIT,        /* answered here, and then the connection ends */
     COMMAND_TRANSACTION, /* MULTI, EXEC, DISCARD, WATCH, UNWATCH */
+    COMMAND_RESET,       /* as QUIT, but the connection begins anew */
+    COMMAND_SUBSCRIBE,   /* messages begin to arrive unasked, over links of their own */
+    COMMAND_UNSUBSCRIBE,
+    COMMAND_MONITOR,     /* the same for what the masters execute */
+    COMMAND_REPLY_MODE,  /* CLIENT REPLY: whether replies are delivered */
+    COMMAND_TRACKING,    /* CLIENT TRACKING: as COMMAND_STATE, where that is possible */
+    COMMAND_KILL,        /* CLIENT KILL: at all nodes, but for an id, which is one node's */
     COMMAND_UNSUPPORTED, /* refused */
 };
 
@@ -38,6 +45,9 @@ enum command_response {
     RESPONSE_MIN,
     RESPONSE_MAX,
     RESPONSE_SUM,
+    RESPONSE_UNION,   /* of arrays: every element once */
+    RESPONSE_SUM_OF_NAMED, /* names and numbers in turn: the numbers are summed */
+    RESPONSE_TEXT,    /* texts, one behind the other */
     RESPONSE_SPECIAL, /* no policy fits; such commands are asked of one server only */
 };
 

@@ -11,7 +11,7 @@ struct link *dispatch_link_to(struct session *s, const char *host, size_t host_l
     char *name;
 
     for (link = s->links; link != NULL; link = link->next)
-        if (!link->probe && link_is(link, host, host_length, port))
+        if (!link->probe && link->feed == NULL && link_is(link, host, host_length, port))
             return link;
     name = strndup(host, host_length);
     link = name ? link_create(name, port) : NULL;
@@ -62,7 +62,7 @@ static struct link *any_link(struct session *s)
     if (link != NULL && link->state == LINK_UP && is_master(s, link))
         return link;
     for (link = s->links; link != NULL; link = link->next)
-        if (link->state == LINK_UP && is_master(s, link))
+        if (link->state == LINK_UP && link->feed == NULL && is_master(s, link))
             return link;
     for (uint16_t node = 0; node < s->topology->node_count; node++) {
         link = s->link_of_node[node];

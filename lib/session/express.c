@@ -11,7 +11,7 @@ static inline void count(_Atomic uint32_t *counter)
 static bool nothing_else(const struct session *s)
 {
     return s->state == SESSION_ROUTING && s->order_head == NULL && !s->careful && !s->stalled &&
-           !s->ending && s->in.head == s->in.tail && cluster_version(s->cluster) == s->version;
+           !s->ending && s->guards == 0 && s->in.head == s->in.tail && cluster_version(s->cluster) == s->version;
 }
 
 /* The link of a slot, when it can take a command right now. */

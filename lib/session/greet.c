@@ -43,7 +43,7 @@ static struct greeting *append(struct session *s, const struct command *command,
 static bool tell_links(struct session *s, const struct greeting *g, const struct link *but)
 {
     for (struct link *link = s->links; link != NULL; link = link->next) {
-        if (link == but || link->probe ||
+        if (link == but || link->probe || link->must_close ||
             (link->state != LINK_UP && link->state != LINK_GREETING))
             continue;
         if (!link_send_raw(link, g->bytes, g->length))
@@ -53,6 +53,31 @@ static bool tell_links(struct session *s, const struct greeting *g, const struct
         session_touch(s, link);
     }
     return true;
+}
+
+int greet_protocol(const struct session *s)
+{
+    for (const struct greeting *g = s->greetings; g != NULL; g = g->next)
+        if (strcmp(g->command->name, "hello") == 0)
+            return memmem(g->bytes, g->length, "\r\n$1\r\n3\r\n", 9) != NULL ? 3 : 2;
+    return 2;
+}
+
+void greet_reset(struct session *s)
+{
+    static const char reset[] = "*1\r\n$5\r\nRESET\r\n";
+    struct greeting *g = malloc(sizeof *g + sizeof reset);
+    bool ok = g != NULL;
+
+    greet_destroy(s);
+    if (ok) {
+        *g = (struct greeting){.length = sizeof reset - 1};
+        memcpy(g->bytes, reset, sizeof reset);
+        ok = tell_links(s, g, NULL);
+    }
+    free(g);
+    if (!ok)
+        session_end(s, ENOMEM);
 }
 
 static bool proves_identity(const struct command *command)
@@ -70,6 +95,8 @@ void greet_remember(struct session *s, struct request *r, const char *command, s
         session_end(s, ENOMEM);
         return;
     }
+    if (r->command->klass == COMMAND_TRACKING)
+        client_noted(s, command, length);
     if (proves_identity(r->command) && s->cluster != NULL)
         cluster_set_credentials(s->cluster, (struct bytes){g->bytes, g->length});
     if (s->state == SESSION_LOCKED)
@@ -80,6 +107,8 @@ void greet_remember(struct session *s, struct request *r, const char *command, s
 bool greet_link(struct session *s, struct link *link)
 {
     for (struct greeting *g = s->greetings; g != NULL; g = g->next) {
+        if (link->feed != NULL && g->command->klass == COMMAND_TRACKING)
+            continue; /* nothing is read there */
         if (!link_send_raw(link, g->bytes, g->length))
             return false;
         link->greetings++;

@@ -159,6 +159,142 @@ static bool merge_concatenate(struct merge *m)
     return true;
 }
 
+/* ---- every element once ---- */
+
+static int compare_elements(const void *a, const void *b)
+{
+    const struct bytes *x = a, *y = b;
+    size_t shorter = x->length < y->length ? x->length : y->length;
+    int difference = memcmp(x->data, y->data, shorter);
+
+    return difference != 0 ? difference : (x->length > y->length) - (x->length < y->length);
+}
+
+static size_t drop_repeated(struct bytes *elements, size_t count)
+{
+    size_t kept = 0;
+
+    qsort(elements, count, sizeof *elements, compare_elements);
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || compare_elements(&elements[i], &elements[kept - 1]) != 0)
+            elements[kept++] = elements[i];
+    return kept;
+}
+
+static bool merge_union(struct merge *m)
+{
+    size_t total = 0, count = 0;
+    struct bytes *elements;
+    struct elements e;
+    char type = 0;
+    bool ok;
+
+    for (size_t i = 0; i < m->count; i++) {
+        if (!open_elements(m, &m->parts[i], &e) || !join_type(m, &m->parts[i], &type, e.type))
+            return false;
+        total += e.count;
+    }
+    elements = calloc(total + 1, sizeof *elements);
+    ok = elements != NULL;
+    for (size_t i = 0; ok && i < m->count; i++) {
+        ok = open_elements(m, &m->parts[i], &e);
+        for (size_t k = 0; ok && k < e.count; k++)
+            ok = next_element(&e, &elements[count++]) || refuse(m, &m->parts[i], "is broken");
+    }
+    ok = ok && append_elements(m, type, elements, drop_repeated(elements, count));
+    free(elements);
+    return ok;
+}
+
+/* ---- strings, one behind the other ---- */
+
+static bool read_text(struct merge *m, const struct merge_part *part, struct resp_item *item)
+{
+    size_t used;
+
+    return (resp_read_value(part->reply.data, part->reply.length, item, &used) &&
+            !resp_is_null(item) && (item->type == '$' || item->type == '=')) ||
+           refuse(m, part, "is not a text");
+}
+
+/* A verbatim string says in four bytes what it is: "txt:". */
+static bool merge_text(struct merge *m)
+{
+    enum { KIND = 4 };
+    struct resp_item item;
+    size_t total = 0;
+    char type = 0;
+    bool ok;
+
+    for (size_t i = 0; i < m->count; i++) {
+        if (!read_text(m, &m->parts[i], &item))
+            return false;
+        if (type != 0 && type != item.type)
+            return refuse(m, &m->parts[i], "is of another type than the others");
+        type = item.type;
+        total += item.text.length - (type == '=' && i > 0 ? KIND : 0);
+    }
+    ok = resp_append_header(m->out, type, (long long)total);
+    for (size_t i = 0; ok && i < m->count; i++) {
+        size_t skip = type == '=' && i > 0 ? KIND : 0;
+
+        ok = read_text(m, &m->parts[i], &item) &&
+             buffer_append(m->out, item.text.data + skip, item.text.length - skip);
+    }
+    return ok && buffer_append(m->out, "\r\n", 2);
+}
+
+/* ---- names and integers in turn ---- */
+
+static bool is_integer(struct bytes element, long long *value)
+{
+    struct resp_item item;
+    size_t used;
+
+    if (!resp_read_value(element.data, element.length, &item, &used) || item.type != ':')
+        return false;
+    *value = item.number;
+    return true;
+}
+
+/* The same place in all parts: the number of each is added, the name is the first part's. */
+static bool sum_named(struct merge *m, struct elements *open, size_t place)
+{
+    struct bytes name = {0}, element;
+    long long sum = 0, value;
+
+    for (size_t i = 0; i < m->count; i++) {
+        if (!next_element(&open[i], &element))
+            return refuse(m, &m->parts[i], "is broken");
+        if (place % 2 == 0 && i == 0)
+            name = element;
+        else if (place % 2 == 0 && compare_elements(&name, &element) != 0)
+            return refuse(m, &m->parts[i], "has other names than the others");
+        else if (place % 2 != 0 &&
+                 (!is_integer(element, &value) || __builtin_add_overflow(sum, value, &sum)))
+            return refuse(m, &m->parts[i], "has no number where one belongs");
+    }
+    return place % 2 == 0 ? buffer_append(m->out, name.data, name.length)
+                          : resp_append_header(m->out, ':', sum);
+}
+
+static bool merge_sum_of_named(struct merge *m)
+{
+    struct elements *open = calloc(m->count, sizeof *open);
+    bool ok = open != NULL;
+
+    for (size_t i = 0; ok && i < m->count; i++) {
+        ok = open_elements(m, &m->parts[i], &open[i]);
+        if (ok && (open[i].count != open[0].count || open[i].type != '*'))
+            ok = refuse(m, &m->parts[i], "has another shape than the others");
+    }
+    ok = ok && resp_append_header(m->out, '*', (long long)open[0].count);
+    for (size_t place = 0; ok && place < open[0].count; place++)
+        ok = sum_named(m, open, place);
+    free(open);
+    return ok;
+}
+
 /* ---- integers ---- */
 
 /* False: out of range. */
@@ -350,6 +486,9 @@ static merger *const merger_of[] = {
     [MERGE_MAX] = merge_fold,
     [MERGE_AND] = merge_fold,
     [MERGE_OR] = merge_fold,
+    [MERGE_UNION] = merge_union,
+    [MERGE_SUM_OF_NAMED] = merge_sum_of_named,
+    [MERGE_TEXT] = merge_text,
     [MERGE_ALL_SUCCEEDED] = merge_all_succeeded,
     [MERGE_ONE_SUCCEEDED] = merge_one_succeeded,
 };

@@ -25,6 +25,9 @@ enum merge_kind {
     MERGE_MAX,
     MERGE_AND,
     MERGE_OR,
+    MERGE_UNION,         /* as CONCATENATE, but equal elements are one: PUBSUB CHANNELS */
+    MERGE_SUM_OF_NAMED,  /* of arrays of names, the same in all, and integers: PUBSUB NUMSUB */
+    MERGE_TEXT,          /* strings, one behind the other: CLIENT LIST */
     MERGE_ALL_SUCCEEDED, /* the first */
     MERGE_ONE_SUCCEEDED, /* the first that is no error, else the first error as it is */
 };

@@ -28,7 +28,7 @@ static bool add_slab(struct session *s)
     return true;
 }
 
-struct request *order_issue(struct session *s, const struct command *command)
+static struct request *take_spare(struct session *s, const struct command *command)
 {
     struct request *r = s->spare;
 
@@ -41,13 +41,47 @@ struct request *order_issue(struct session *s, const struct command *command)
     }
     s->spare = r->next;
     *r = (struct request){.command = command,
+                          .mute = (s->guards & (GUARD_SILENT | GUARD_SKIP)) != 0,
                           .part = {.request = r, .sequence = s->sequence++, .slot = SLOT_NONE}};
+    s->unanswered++;
+    return r;
+}
+
+static void append(struct session *s, struct request *r)
+{
     if (s->order_head == NULL)
         s->order_head = r;
     else
         s->order_tail->next = r;
     s->order_tail = r;
-    s->unanswered++;
+}
+
+struct request *order_issue(struct session *s, const struct command *command)
+{
+    struct request *r = take_spare(s, command);
+
+    if (r != NULL)
+        append(s, r);
+    return r;
+}
+
+/* Behind all requests at the head that are done. */
+static struct request *insert(struct session *s)
+{
+    bool all_done = s->unanswered == 0;
+    struct request *r = take_spare(s, NULL), **at = &s->order_head;
+
+    if (r == NULL)
+        return NULL;
+    r->mute = false;
+    if (all_done) {
+        append(s, r);
+        return r;
+    }
+    while ((*at)->done)
+        at = &(*at)->next;
+    r->next = *at;
+    *at = r;
     return r;
 }
 
@@ -86,6 +120,22 @@ void order_complete_in_place(struct session *s, struct request *r, struct link *
     r->reply_length = length;
     link->in_place++;
     answered(s, r);
+}
+
+void order_push(struct session *s, struct link *link, uint64_t position, size_t length)
+{
+    struct request *r = insert(s);
+
+    if (r != NULL)
+        order_complete_in_place(s, r, link, position, length);
+}
+
+void order_push_copy(struct session *s, const char *bytes, size_t length)
+{
+    struct request *r = insert(s);
+
+    if (r != NULL)
+        order_complete(s, r, bytes, length);
 }
 
 void order_complete_error(struct session *s, struct request *r, const char *format, ...)
@@ -166,6 +216,12 @@ static void deliver_head(struct session *s)
         drained(s);
 }
 
+void order_purge(struct session *s)
+{
+    while (s->order_head != NULL && s->order_head->mute && s->order_head->done)
+        deliver_head(s);
+}
+
 /* Replies to what was said before the pipe was one (AUTH) come first. */
 static bool is_pipe(const struct session *s)
 {
@@ -174,13 +230,20 @@ static bool is_pipe(const struct session *s)
 
 size_t session_take(struct session *s, char *to, size_t size)
 {
-    size_t taken = 0;
+    size_t taken = 0, n;
 
     if (is_pipe(s))
         return discover_take_plain(s, to, size);
     while (taken < size && s->order_head != NULL && s->order_head->done) {
         struct request *r = s->order_head;
-        size_t left = r->reply_length - s->delivered, n = size - taken < left ? size - taken : left;
+        size_t left;
+
+        if (r->mute) {
+            deliver_head(s);
+            continue;
+        }
+        left = r->reply_length - s->delivered;
+        n = size - taken < left ? size - taken : left;
 
         memcpy(to + taken, reply_bytes(r) + s->delivered, n);
         taken += n;
@@ -194,9 +257,13 @@ size_t session_take(struct session *s, char *to, size_t size)
 
 bool session_deliverable(const struct session *s)
 {
+    const struct request *r;
+
     if (is_pipe(s))
         return buffer_length(&s->home->in) > 0;
-    return s->order_head != NULL && s->order_head->done;
+    for (r = s->order_head; r != NULL && r->done && r->mute;)
+        r = r->next;
+    return r != NULL && r->done;
 }
 
 void order_destroy(struct session *s)

@@ -1,19 +1,12 @@
 /* What a command becomes: one part, one a slot or shard, or an answer from here.
  * The class of the command decides, by the table at the end. */
-#include "session/request.h"
+#include "session/plan.h"
 #include "session/transaction.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-/* A command that is being planned: its row, its words (s->argv) and its bytes. */
-struct line {
-    const struct command *command;
-    const char *bytes;
-    size_t length;
-};
-
-static void send_whole(struct session *s, const struct line *line, uint16_t slot)
+void plan_whole(struct session *s, const struct line *line, uint16_t slot)
 {
     struct request *r = order_issue(s, line->command);
 
@@ -26,7 +19,7 @@ static void send_whole(struct session *s, const struct line *line, uint16_t slot
 
 static void plan_any(struct session *s, const struct line *line)
 {
-    send_whole(s, line, SLOT_NONE);
+    plan_whole(s, line, SLOT_NONE);
 }
 
 /* Keys in several slots go to the first key's node, whose CROSSSLOT is the answer. */
@@ -40,7 +33,7 @@ static void plan_keyed(struct session *s, const struct line *line)
         return;
     }
     key = &s->argv.words[ranges[0].first];
-    send_whole(s, line, slot_of_key(key->data, key->length));
+    plan_whole(s, line, slot_of_key(key->data, key->length));
 }
 
 static const enum merge_kind merge_of[] = {
@@ -53,6 +46,9 @@ static const enum merge_kind merge_of[] = {
     [RESPONSE_MIN] = MERGE_MIN,
     [RESPONSE_MAX] = MERGE_MAX,
     [RESPONSE_SUM] = MERGE_SUM,
+    [RESPONSE_UNION] = MERGE_UNION,
+    [RESPONSE_SUM_OF_NAMED] = MERGE_SUM_OF_NAMED,
+    [RESPONSE_TEXT] = MERGE_TEXT,
     [RESPONSE_SPECIAL] = MERGE_ALL_SUCCEEDED,
 };
 
@@ -133,7 +129,7 @@ static void plan_split(struct session *s, const struct line *line)
         return;
     }
     if (split.count == 1) {
-        send_whole(s, line, split.groups[0].slot);
+        plan_whole(s, line, split.groups[0].slot);
         split_deinit(&split);
         return;
     }
@@ -164,7 +160,8 @@ static bool takes_part(const struct session *s, uint16_t node, bool shards)
 }
 
 /* A part for each shard, or for each node. */
-static void plan_nodes(struct session *s, const struct line *line, bool shards)
+void plan_nodes(struct session *s, const struct line *line, bool shards,
+                const enum merge_kind *merge)
 {
     uint16_t nodes = s->topology->node_count;
     struct request *r;
@@ -179,6 +176,8 @@ static void plan_nodes(struct session *s, const struct line *line, bool shards)
     r = issue_fanout(s, line, count);
     if (r == NULL)
         return;
+    if (merge != NULL)
+        r->fanout->merge = *merge;
     count = 0;
     for (uint16_t node = 0; node < nodes; node++)
         if (takes_part(s, node, shards))
@@ -189,12 +188,12 @@ static void plan_nodes(struct session *s, const struct line *line, bool shards)
 
 static void plan_all_shards(struct session *s, const struct line *line)
 {
-    plan_nodes(s, line, true);
+    plan_nodes(s, line, true, NULL);
 }
 
 static void plan_all_nodes(struct session *s, const struct line *line)
 {
-    plan_nodes(s, line, false);
+    plan_nodes(s, line, false, NULL);
 }
 
 /* The dialled node's shard answers for the cluster, as long as it has a slot. */
@@ -206,10 +205,10 @@ static void plan_master(struct session *s, const struct line *line)
         slot = s->topology->nodes[s->home->node].first_slot;
     if (slot == SLOT_NONE && s->topology->owned > 0)
         slot = dispatch_any_slot(s);
-    send_whole(s, line, slot);
+    plan_whole(s, line, slot);
 }
 
-static void plan_connection(struct session *s, const struct line *line)
+void plan_connection(struct session *s, const struct line *line)
 {
     struct request *r = order_issue(s, line->command);
 
@@ -220,7 +219,7 @@ static void plan_connection(struct session *s, const struct line *line)
     dispatch_part(s, &r->part, line->bytes, line->length);
 }
 
-static void plan_state(struct session *s, const struct line *line)
+void plan_state(struct session *s, const struct line *line)
 {
     struct request *r = order_issue(s, line->command);
 
@@ -232,7 +231,7 @@ static void plan_state(struct session *s, const struct line *line)
     dispatch_part(s, &r->part, line->bytes, line->length);
 }
 
-static void answer_here(struct session *s, const struct line *line, const char *reply)
+void plan_answer(struct session *s, const struct line *line, const char *reply)
 {
     struct request *r = order_issue(s, line->command);
 
@@ -242,12 +241,12 @@ static void answer_here(struct session *s, const struct line *line, const char *
 
 static void plan_read_mode(struct session *s, const struct line *line)
 {
-    answer_here(s, line, "+OK\r\n");
+    plan_answer(s, line, "+OK\r\n");
 }
 
 static void plan_quit(struct session *s, const struct line *line)
 {
-    answer_here(s, line, "+OK\r\n");
+    plan_answer(s, line, "+OK\r\n");
     s->ending = true;
 }
 
@@ -274,8 +273,23 @@ static planner *const planner_of[] = {
     [COMMAND_STATE] = plan_state,           [COMMAND_READ_MODE] = plan_read_mode,
     [COMMAND_CONNECTION] = plan_connection, [COMMAND_QUIT] = plan_quit,
     [COMMAND_TRANSACTION] = plan_transaction,
-    [COMMAND_UNSUPPORTED] = plan_unsupported,
+    [COMMAND_RESET] = plan_reset,           [COMMAND_SUBSCRIBE] = plan_subscribe,
+    [COMMAND_UNSUBSCRIBE] = plan_unsubscribe, [COMMAND_MONITOR] = plan_monitor,
+    [COMMAND_REPLY_MODE] = plan_reply_mode, [COMMAND_TRACKING] = plan_tracking,
+    [COMMAND_KILL] = plan_kill,             [COMMAND_UNSUPPORTED] = plan_unsupported,
 };
+
+static const bool class_is_barrier[COMMAND_UNSUPPORTED + 1] = {
+    [COMMAND_STATE] = true,     [COMMAND_QUIT] = true,    [COMMAND_RESET] = true,
+    [COMMAND_TRANSACTION] = true,
+    [COMMAND_SUBSCRIBE] = true, [COMMAND_MONITOR] = true, [COMMAND_TRACKING] = true,
+};
+
+/* Besides EXEC and DISCARD. */
+static bool ends_transaction(const struct command *c)
+{
+    return c != NULL && (c->klass == COMMAND_QUIT || c->klass == COMMAND_RESET);
+}
 
 /* A barrier is sent when all before it is answered, and nothing is planned before
  * it is answered itself: commands that block, that change the connection, and
@@ -283,9 +297,8 @@ static planner *const planner_of[] = {
 static bool is_barrier(const struct session *s, const struct command *c)
 {
     if (s->state == SESSION_TRANSACTING)
-        return c != NULL && c->klass == COMMAND_QUIT;
-    return c == NULL || c->klass == COMMAND_STATE || c->klass == COMMAND_QUIT ||
-           c->klass == COMMAND_TRANSACTION ||
+        return ends_transaction(c);
+    return c == NULL || class_is_barrier[c->klass] ||
            ((c->flags & COMMAND_BLOCKING) != 0 && command_blocks(c, s->argv.words, s->argv.count));
 }
 
@@ -298,21 +311,22 @@ static void plan_locked(struct session *s, const struct line *line)
         plan_any(s, line);
 }
 
-static bool ends_session(const struct command *c)
-{
-    return c != NULL && c->klass == COMMAND_QUIT;
-}
-
 static void plan_line(struct session *s, const struct line *line, bool barrier)
 {
+    bool skip = (s->guards & GUARD_SKIP) != 0;
+
     if (s->state == SESSION_LOCKED)
         plan_locked(s, line);
-    else if (s->state == SESSION_TRANSACTING && !ends_session(line->command))
+    else if (s->state == SESSION_TRANSACTING && !ends_transaction(line->command))
         plan_transaction(s, line);
+    else if (s->guards != 0 && plan_guarded(s, line))
+        ;
     else if (line->command != NULL)
         planner_of[line->command->klass](s, line);
     else
         plan_any(s, line);
+    if (skip)
+        s->guards &= (uint8_t)~GUARD_SKIP;
     if (barrier && s->unanswered > 0)
         s->barrier = s->order_tail;
 }
@@ -338,7 +352,7 @@ static bool is_quick(const struct session *s, const struct command *c, const cha
 {
     return c != NULL && c->only_key != 0 && c->only_key < s->argv.count &&
            c->klass == COMMAND_KEYED && (c->flags & COMMAND_BLOCKING) == 0 && bytes[0] == '*' &&
-           s->state == SESSION_ROUTING;
+           s->state == SESSION_ROUTING && s->guards == 0;
 }
 
 /* False: it has to wait for what was issued before it. */
@@ -350,7 +364,7 @@ static bool plan_command(struct session *s, const char *bytes, size_t length)
     if (is_quick(s, line.command, bytes)) {
         const struct bytes *key = &s->argv.words[line.command->only_key];
 
-        send_whole(s, &line, slot_of_key(key->data, key->length));
+        plan_whole(s, &line, slot_of_key(key->data, key->length));
         shape_learn(&s->shapes, line.command, bytes, s->argv.words, s->argv.count);
         return true;
     }
@@ -370,7 +384,7 @@ static void send_known(struct session *s, const struct line *line, uint16_t slot
     struct request *r;
 
     if (link == NULL) {
-        send_whole(s, line, slot);
+        plan_whole(s, line, slot);
         return;
     }
     r = order_issue(s, line->command);
@@ -391,7 +405,7 @@ static size_t plan_known(struct session *s, const char *bytes, size_t length)
     struct line line;
     struct bytes key;
 
-    while (s->state == SESSION_ROUTING &&
+    while (s->state == SESSION_ROUTING && s->guards == 0 &&
            (line.length = shape_read(&s->shapes, bytes + done, length - done, &line.command, &key)) > 0) {
         line.bytes = bytes + done;
         send_known(s, &line, slot_of_key(key.data, key.length));

@@ -1,6 +1,6 @@
 /* What becomes of parts when the ground moves: a connection is lost, or a newer
  * snapshot gives slots to other nodes. */
-#include "session/request.h"
+#include "session/feed.h"
 #include "session/transaction.h"
 
 #include <errno.h>
@@ -207,6 +207,15 @@ void session_link_lost(struct session *s, struct link *link, int why)
     }
     chain = detach_sent(s, link);
     link_cut(link);
+    if (s->tracks && link->feed == NULL)
+        client_link_lost(s);
+    if (link->feed != NULL) {
+        cluster_suspect(s->cluster);
+        back_off(s, link, was_up);
+        feeds_lost(s, link, why);
+        plan_input(s);
+        return;
+    }
     if (chain != NULL || link->waiting.head != NULL || !was_up)
         cluster_suspect(s->cluster);
     back_off(s, link, was_up);
@@ -243,7 +252,17 @@ static void expire_waiting(struct session *s, struct link *link, int64_t now)
 
 int64_t session_due(const struct session *s)
 {
+    int64_t due = session_due_in_need(s);
+
+    return s->feeds != NULL ? clock_earlier(due, feeds_due(s)) : due;
+}
+
+int64_t session_due_in_need(const struct session *s)
+{
     int64_t due = trouble_due(s);
+
+    if (s->feeds != NULL && s->feeds->restless)
+        due = clock_earlier(due, feeds_due(s));
 
     for (const struct link *link = s->links; link != NULL; link = link->next) {
         if (link->state == LINK_CONNECTING)
@@ -267,6 +286,8 @@ void session_advance(struct session *s)
         return;
     session_adopt(s);
     trouble_advance(s);
+    if (s->feeds != NULL)
+        feeds_advance(s);
     for (struct link *link = s->links; link != NULL && s->state != SESSION_ENDED;
          link = link->next) {
         if (link->state == LINK_CONNECTING && link->connect_by_ms >= 0 && link->connect_by_ms <= now) {
@@ -329,7 +350,7 @@ static bool map_links(struct session *s)
         struct bytes host = {link->host, strlen(link->host)};
 
         link->node = link->probe ? NODE_NONE : topology_find(s->topology, host, link->port);
-        if (link->node != NODE_NONE)
+        if (link->node != NODE_NONE && link->feed == NULL)
             map[link->node] = link;
     }
     free(s->link_of_node);
@@ -358,4 +379,6 @@ void session_adopt(struct session *s)
     for (struct link *link = s->links; link != NULL && s->state != SESSION_ENDED; link = link->next)
         move_waiting(s, link);
     trouble_release_all(s);
+    if (s->feeds != NULL)
+        feeds_adopted(s);
 }

@@ -49,6 +49,7 @@ struct request {
     uint64_t in_position;
     enum request_kind kind;
     bool done;
+    bool mute; /* its reply is not delivered */
     struct part part;
 };
 
@@ -64,6 +65,12 @@ void order_complete_in_place(struct session *, struct request *, struct link *, 
 /* "-CODE redisroute: …": `format` gives all but the CRLF. */
 void order_complete_error(struct session *, struct request *, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Bytes that arrived unasked, lying in link->in, or copied: delivered behind all replies that are
+ * complete, and before those that are not. */
+void order_push(struct session *, struct link *, uint64_t position, size_t length);
+void order_push_copy(struct session *, const char *bytes, size_t length);
+/* Drops replies at the head that the application does not want (CLIENT REPLY). */
+void order_purge(struct session *);
 void order_destroy(struct session *);
 
 /* The reply of one part, and what follows from it for its request. */
@@ -134,7 +141,16 @@ void recover_requeue(struct session *, struct part *);
 /* Connection state. */
 void greet_remember(struct session *, struct request *, const char *command, size_t length);
 bool greet_link(struct session *, struct link *);
+/* Of RESP, as the application asked for it: 2 or 3. */
+int greet_protocol(const struct session *);
+/* Forgets everything, and has the links forget it. */
+void greet_reset(struct session *);
 void greet_destroy(struct session *);
+
+/* CLIENT TRACKING was taken, ON or OFF. */
+void client_noted(struct session *, const char *command, size_t length);
+/* What was read over a link that is gone is tracked no more: the application is told to forget. */
+void client_link_lost(struct session *);
 
 /* Discovery. */
 void discover_begin(struct session *);

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "session/request.h"
+#include "session/feed.h"
 #include "session/transaction.h"
 
 int64_t session_now(const struct session *s)
@@ -37,6 +37,7 @@ void session_destroy(struct session *s)
     trouble_destroy(s);
     greet_destroy(s);
     transaction_destroy(s);
+    feeds_destroy(s);
     while (s->links != NULL) {
         struct link *next = s->links->next;
 
@@ -114,7 +115,10 @@ struct link *session_next_dirty(struct session *s)
 static void link_ready(struct session *s, struct link *link)
 {
     link->state = LINK_UP;
-    dispatch_waiting(s, link);
+    if (link->feed != NULL)
+        feeds_opened(s, link);
+    else
+        dispatch_waiting(s, link);
 }
 
 void session_link_opened(struct session *s, struct link *link)
@@ -142,6 +146,8 @@ static void greeting_refused(struct session *s, struct link *link, const char *r
         chain->out_of_order = true;
         answer_complete(s, chain, link, reply, length, 0);
     }
+    if (link->feed != NULL)
+        feeds_refused(s, reply, length);
     link->must_close = true;
     session_touch(s, link);
 }
@@ -159,11 +165,9 @@ static void greeting_answered(struct session *s, struct link *link, const char *
 }
 
 /* A reply that nothing asked for: what a server says before it hangs up ("max
- * number of clients"). Pushes have no taker yet. */
-static void unexpected(struct session *s, struct link *link, const char *reply)
+ * number of clients"). */
+static void unexpected(struct session *s, struct link *link)
 {
-    if (reply[0] == '>')
-        return;
     link->must_close = true;
     link->error = EPROTO;
     session_touch(s, link);
@@ -175,14 +179,18 @@ static void one_reply(struct session *s, struct link *link, size_t length)
     const char *reply = link_reply(link, position);
 
     link->in_scanned += length;
-    if (link->greetings > 0)
+    if (reply[0] == '>' && link->feed == NULL)
+        order_push_copy(s, reply, length);
+    else if (link->greetings > 0 && reply[0] != '>')
         greeting_answered(s, link, reply, length);
+    else if (link->feed != NULL)
+        feeds_received(s, link, reply, length, position);
     else if (link->probe)
         discover_reply(s, reply, length);
     else if (link->sent.head != NULL)
         answer_reply(s, link, reply, length, position);
     else
-        unexpected(s, link, reply);
+        unexpected(s, link);
 }
 
 /* The length of the next whole reply, 0 when it is not all there, -1 for garbage. What
@@ -228,8 +236,20 @@ void session_link_received(struct session *s, struct link *link)
         link->error = EPROTO;
         session_touch(s, link);
     }
+    if (s->order_head != NULL && s->order_head->mute)
+        order_purge(s);
     plan_input(s);
     end_if_over(s);
+}
+
+bool session_is_streaming(const struct session *s)
+{
+    return s->feeds != NULL && feeds_due(s) >= 0;
+}
+
+bool session_link_is_idle(const struct session *s, const struct link *link)
+{
+    return link->feed == NULL ? !s->tracks : !session_is_streaming(s);
 }
 
 bool session_is_blocked(const struct session *s)

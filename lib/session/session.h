@@ -48,6 +48,15 @@ struct session_settings {
     clock_fn *clock;
 };
 
+/* Modes of the connection, bits of session.guards: while there is one, every command is looked at
+ * before it is planned. */
+enum session_guard {
+    GUARD_SUBSCRIBED = 1 << 0, /* RESP2 with a subscription: few commands are allowed */
+    GUARD_MONITOR = 1 << 1,    /* the keyspace is out of reach */
+    GUARD_SILENT = 1 << 2,     /* CLIENT REPLY OFF: replies are not delivered … */
+    GUARD_SKIP = 1 << 3,       /* … or that of the next command is not */
+};
+
 /* What the session keeps of AUTH, HELLO, CLIENT SETNAME …: replayed on every new link. */
 struct greeting {
     struct greeting *next;
@@ -70,6 +79,8 @@ struct express {
 struct session {
     enum session_state state;
     bool careful; /* a slot is in trouble or migrating: look before sending */
+    uint8_t guards; /* enum session_guard */
+    bool tracks;    /* CLIENT TRACKING is on */
     bool stalled; /* input waits for an answer: behind a barrier, or while discovering */
     struct link **link_of_node; /* by node of the snapshot; NULL where there is none yet */
     struct topology *topology;
@@ -95,6 +106,7 @@ struct session {
     struct link *dirty;
     struct link *probe;
     struct link *home; /* to the dialled node; may be NULL once routing */
+    struct feeds *feeds; /* subscriptions and MONITOR; NULL: there never were any */
     struct trouble **trouble_of; /* hash by slot, allocated on first use */
     struct greeting *greetings;
     struct transaction *transaction; /* allocated on first use */
@@ -139,6 +151,8 @@ void session_link_received(struct session *, struct link *);
 
 /* The next moment session_advance has something to do; -1: none. */
 int64_t session_due(const struct session *);
+/* The same without looks whether the cluster has changed, which the keeper takes as well. */
+int64_t session_due_in_need(const struct session *);
 void session_advance(struct session *);
 
 /* Takes a newer snapshot, when there is one. */
@@ -146,6 +160,16 @@ void session_adopt(struct session *);
 
 /* Ends the session: errno value, or 0. What is deliverable stays deliverable. */
 void session_end(struct session *, int why);
+
+/* Messages, or what servers execute, may arrive at any time. */
+bool session_is_streaming(const struct session *);
+/* Replies are read, and not delivered (CLIENT REPLY OFF). */
+static inline bool session_is_silent(const struct session *s)
+{
+    return (s->guards & (GUARD_SILENT | GUARD_SKIP)) != 0;
+}
+/* Nothing needs this link just because it is open. */
+bool session_link_is_idle(const struct session *, const struct link *);
 
 /* A command that blocks at the server (BLPOP …) is under way: its answer may never come. */
 bool session_is_blocked(const struct session *);

@@ -15,7 +15,7 @@
 #include "socket/replace.h"
 
 /* How long a read waits for the rest of a pipeline's replies, once it has the first. */
-enum { GATHER_MS = 250 };
+enum { GATHER_MS = 250, READY_MOST = 64 };
 
 /* How long a close waits at most: for what could not be sent yet, and for answers, so
  * that a redirect of the last commands is still followed. An event loop waits less. */
@@ -45,6 +45,11 @@ static bool address_text(const struct sockaddr *address, char host[INET6_ADDRSTR
         return inet_ntop(AF_INET6, &in6->sin6_addr, host, INET6_ADDRSTRLEN) != NULL;
     }
     return false;
+}
+
+static bool is_blocking(const struct endpoint *ep)
+{
+    return ep->kind == ENDPOINT_BLOCKING;
 }
 
 /* --- making --- */
@@ -236,25 +241,46 @@ static void start_forwarding(struct endpoint *ep)
     keeper_start();
     ep->forward = keeper_forward_create(poller_descriptor(ep->poller), ep->peer);
     if (ep->forward != NULL)
-        keeper_forward_arm(ep->forward);
+        keeper_forward_arm(ep->forward, ep->fd);
 }
 
-/* The poller is readable exactly while there is something for the program to fetch. */
+/* Messages arrive while the program waits on its descriptor, and it will. */
+static void follow_stream(struct endpoint *ep)
+{
+    struct session *s = ep->session;
+
+    if (!is_blocking(ep) || s->feeds == NULL || !session_is_streaming(s))
+        return;
+    start_forwarding(ep);
+    if (ep->forward != NULL)
+        keeper_forward_follow(ep->forward, s->cluster, s->version);
+}
+
+/* What was served without the poller is not to be announced by it. */
+static void forget_served(struct endpoint *ep)
+{
+    struct link *ready[READY_MOST];
+
+    (void)poller_collect(ep->poller, ready, READY_MOST);
+}
+
+/* The poller is readable exactly while there is something for the program to fetch. A blocking
+ * context is not woken for a look that is a mere precaution: it would wait in its next read. */
 static void settle(struct endpoint *ep)
 {
     struct session *s = ep->session;
-    char drained[64];
 
+    if (s->feeds != NULL)
+        follow_stream(ep);
     if (ep->poller == NULL)
         return;
-    if (ep->forward != NULL)
-        while (recv(ep->fd, drained, sizeof drained, MSG_DONTWAIT) == sizeof drained)
-            ;
+    if (is_blocking(ep))
+        forget_served(ep);
     if (session_deliverable(s) || s->state == SESSION_ENDED || s->dirty != NULL)
         poller_raise(ep->poller);
-    poller_set_timer(ep->poller, session_due(s));
+    poller_set_timer(ep->poller, is_blocking(ep) ? session_due_in_need(s) : session_due(s));
     if (ep->forward != NULL)
-        keeper_forward_arm(ep->forward);
+        keeper_forward_arm(ep->forward, ep->fd);
 }
 
 /* --- a fork --- */
@@ -295,11 +321,6 @@ static void inherit(struct endpoint *ep)
 }
 
 /* --- the first use --- */
-
-static bool is_blocking(const struct endpoint *ep)
-{
-    return ep->kind == ENDPOINT_BLOCKING;
-}
 
 /* The first read or write: the socket is the program's connection to the dialled node. */
 static bool begin(struct endpoint *ep)
@@ -405,9 +426,12 @@ static int64_t deadline_of(struct timeval timeout)
     return clock_now_ms() + (int64_t)timeout.tv_sec * 1000 + (timeout.tv_usec + 999) / 1000;
 }
 
-/* The reply that was not waited for must reach no later command: nothing is read here again. */
+/* The reply that was not waited for must reach no later command: nothing is read here again. A
+ * message that did not come is no such reply. */
 static ssize_t timed_out(struct endpoint *ep)
 {
+    if (ep->session->unanswered == 0 && session_is_streaming(ep->session))
+        return fail(EAGAIN);
     if (ep->session->cluster != NULL)
         cluster_suspect(ep->session->cluster);
     session_end(ep->session, ECONNABORTED);
@@ -616,7 +640,11 @@ static ssize_t do_write(struct endpoint *ep, const void *bytes, size_t length)
     }
     enter_routing(ep);
     pump_orders(ep);
-    return flush_waiting(ep) == -1 ? -1 : (ssize_t)length;
+    if (flush_waiting(ep) == -1)
+        return -1;
+    if (session_is_silent(s))
+        (void)pump_wait_any(ep, clock_now_ms()); /* nobody is going to read the replies */
+    return (ssize_t)length;
 }
 
 ssize_t endpoint_write(struct endpoint *ep, const void *bytes, size_t length)

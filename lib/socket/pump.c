@@ -167,6 +167,7 @@ static void close_idle(struct endpoint *ep)
         if (link->state == LINK_UP && link->fd != -1 && link != ep->session->home &&
             !session_holds(ep->session, link) && link->sent.head == NULL &&
             link->waiting.head == NULL && !link_unflushed(link) &&
+            session_link_is_idle(ep->session, link) &&
             (int64_t)(now_s - link->used_s) * 1000 > timeout_ms) {
             pump_close(ep, link);
             link->state = LINK_IDLE;

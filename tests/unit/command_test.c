@@ -162,6 +162,7 @@ static void expect_sound_class(const struct command *c)
     EXPECT_OF(c, c->klass <= COMMAND_UNSUPPORTED && c->response <= RESPONSE_SPECIAL);
     EXPECT_OF(c, has_keys || !by_keys);
     EXPECT_OF(c, by_keys || !has_keys || c->klass == COMMAND_TRANSACTION ||
+                     c->klass == COMMAND_SUBSCRIBE || c->klass == COMMAND_UNSUBSCRIBE ||
                      c->klass == COMMAND_UNSUPPORTED);
     EXPECT_OF(c, c->klass != COMMAND_SPLIT || c->only_key == 0);
     EXPECT_OF(c, !to_many || c->response != RESPONSE_SPECIAL);
@@ -273,7 +274,7 @@ static void test_classes(void **state)
         {"quit", COMMAND_QUIT},
         {"multi", COMMAND_TRANSACTION},
         {"scan", COMMAND_UNSUPPORTED},
-        {"ssubscribe", COMMAND_UNSUPPORTED},
+        {"ssubscribe", COMMAND_SUBSCRIBE},
         {"cluster meet", COMMAND_UNSUPPORTED},
         {"cluster nonsense", COMMAND_ANY_NODE},
     };
