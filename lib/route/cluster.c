@@ -28,6 +28,7 @@ struct cluster_state {
     struct fix *fixes;
     size_t fix_count;
     size_t fix_capacity;
+    struct scripts *scripts; /* has a lock of its own */
 };
 
 /* An address that was dialled, or that a snapshot named. */
@@ -87,7 +88,11 @@ struct cluster *cluster_create(struct topology *topology)
 
     if (c != NULL)
         c->state = calloc(1, sizeof *c->state);
-    if (c == NULL || c->state == NULL) {
+    if (c != NULL && c->state != NULL)
+        c->state->scripts = scripts_create();
+    if (c == NULL || c->state == NULL || c->state->scripts == NULL) {
+        if (c != NULL)
+            free(c->state);
         free(c);
         return NULL;
     }
@@ -102,6 +107,7 @@ void cluster_destroy(struct cluster *c)
     if (c == NULL)
         return;
     topology_unref(c->state->topology);
+    scripts_destroy(c->state->scripts);
     pthread_mutex_destroy(&c->state->lock);
     free(c->state->credentials);
     free(c->state->fixes);
@@ -460,16 +466,25 @@ struct cluster *cluster_first(void)
     return c;
 }
 
+struct scripts *cluster_scripts(struct cluster *c)
+{
+    return c->state->scripts;
+}
+
 void cluster_lock_all(void)
 {
     pthread_mutex_lock(&registry_lock);
-    for (struct cluster *c = clusters; c != NULL; c = c->next)
+    for (struct cluster *c = clusters; c != NULL; c = c->next) {
         pthread_mutex_lock(&c->state->lock);
+        scripts_lock(c->state->scripts);
+    }
 }
 
 void cluster_unlock_all(void)
 {
-    for (struct cluster *c = clusters; c != NULL; c = c->next)
+    for (struct cluster *c = clusters; c != NULL; c = c->next) {
+        scripts_unlock(c->state->scripts);
         pthread_mutex_unlock(&c->state->lock);
+    }
     pthread_mutex_unlock(&registry_lock);
 }

@@ -9,6 +9,7 @@
 #define REDISROUTE_ROUTE_CLUSTER_H
 
 #include "base/bytes.h"
+#include "route/scripts.h"
 #include "route/topology.h"
 
 #include <stdatomic.h>
@@ -67,6 +68,9 @@ bool cluster_is_dead(struct cluster *, const char *host, uint16_t port);
  * keeper asks with it. Copied. cluster_credentials() gives a malloc'ed copy, or NULL. */
 void cluster_set_credentials(struct cluster *, struct bytes command);
 char *cluster_credentials(struct cluster *, size_t *length);
+
+/* The scripts that were loaded into it. */
+struct scripts *cluster_scripts(struct cluster *);
 
 /* All clusters, newest first: follow `next`. */
 struct cluster *cluster_first(void);

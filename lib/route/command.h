@@ -68,6 +68,7 @@ enum command_flag {
     COMMAND_MAY_REPLICATE = 1 << 12,   /* no write by itself, but replicas may have to see it */
     COMMAND_REPEATABLE = 1 << 13,      /* see command_repeatable */
     COMMAND_BLOCKS_IF_ASKED = 1 << 14, /* only with its option BLOCK */
+    COMMAND_SCRIPT = 1 << 15,          /* runs, loads or forgets Lua scripts */
 };
 
 /* A word that may stand before the keys, and how many words belong to it. */

@@ -21,6 +21,8 @@ static const struct {
     {"LOADING", REDIRECT_LOADING},
     {"MASTERDOWN", REDIRECT_MASTERDOWN},
     {"READONLY", REDIRECT_READONLY},
+    {"UNBLOCKED force unblock from blocking operation,", REDIRECT_UNBLOCKED},
+    {"NOSCRIPT No matching script. Please use EVAL.", REDIRECT_NOSCRIPT},
 };
 
 static bool begins_with_words(struct bytes text, const char *words)

@@ -18,6 +18,8 @@ enum redirect_action {
     REDIRECT_LOADING,     /* the node reads its data from disk */
     REDIRECT_MASTERDOWN,  /* a replica without its master */
     REDIRECT_READONLY,    /* a replica that was taken for a master */
+    REDIRECT_UNBLOCKED,   /* a master became a replica while the command waited there */
+    REDIRECT_NOSCRIPT,    /* the node does not know the script */
 };
 
 struct redirect {

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 
 #include "route/redirect.h"
+#include "session/blocked.h"
+#include "session/script.h"
 #include "session/transaction.h"
 
 /* Every client bounds this; two nodes that disagree during a failover settle well before. */
@@ -124,6 +126,8 @@ static void again(struct session *s, struct part *part, bool pause)
     struct trouble *t;
 
     trouble_left(s, part);
+    if (part->request == s->barrier && session_is_blocked(s))
+        blocked_shorten(s, part);
     if (part->slot == SLOT_NONE && !pause) {
         part->out_of_order = true;
         dispatch_part(s, part, part->bytes, part->length);
@@ -220,6 +224,15 @@ static bool on_unbound(struct session *s, struct redirected *r)
     return on_wait(s, r);
 }
 
+static bool on_noscript(struct session *s, struct redirected *r)
+{
+    if (!script_repair(s, r->part))
+        return false;
+    r->part->asking = r->part->target != NULL;
+    again(s, r->part, false);
+    return true;
+}
+
 typedef bool redirect_handler(struct session *, struct redirected *);
 
 /* False: the reply is the answer after all. */
@@ -228,7 +241,8 @@ static redirect_handler *const handler_of[] = {
     [REDIRECT_ASK] = on_ask,        [REDIRECT_TRYAGAIN] = on_tryagain,
     [REDIRECT_CLUSTERDOWN] = on_wait, [REDIRECT_UNBOUND] = on_unbound,
     [REDIRECT_LOADING] = on_wait,   [REDIRECT_MASTERDOWN] = on_wait,
-    [REDIRECT_READONLY] = on_wait,
+    [REDIRECT_READONLY] = on_wait,  [REDIRECT_UNBLOCKED] = on_wait,
+    [REDIRECT_NOSCRIPT] = on_noscript,
 };
 
 /* The part has its own bytes and is off the link. True: it is on its way again. */

@@ -1,6 +1,7 @@
 /* What a command becomes: one part, one a slot or shard, or an answer from here.
  * The class of the command decides, by the table at the end. */
 #include "session/plan.h"
+#include "session/script.h"
 #include "session/transaction.h"
 
 #include <errno.h>
@@ -291,14 +292,19 @@ static bool ends_transaction(const struct command *c)
     return c != NULL && (c->klass == COMMAND_QUIT || c->klass == COMMAND_RESET);
 }
 
+static bool is_script_barrier(struct session *s, const struct command *c)
+{
+    return (c->flags & COMMAND_SCRIPT) != 0 && s->state == SESSION_ROUTING && script_waits(s, c);
+}
+
 /* A barrier is sent when all before it is answered, and nothing is planned before
  * it is answered itself: commands that block, that change the connection, and
  * those whose keys nobody knows. */
-static bool is_barrier(const struct session *s, const struct command *c)
+static bool is_barrier(struct session *s, const struct command *c)
 {
     if (s->state == SESSION_TRANSACTING)
         return ends_transaction(c);
-    return c == NULL || class_is_barrier[c->klass] ||
+    return c == NULL || class_is_barrier[c->klass] || is_script_barrier(s, c) ||
            ((c->flags & COMMAND_BLOCKING) != 0 && command_blocks(c, s->argv.words, s->argv.count));
 }
 
@@ -315,6 +321,8 @@ static void plan_line(struct session *s, const struct line *line, bool barrier)
 {
     bool skip = (s->guards & GUARD_SKIP) != 0;
 
+    if (line->command != NULL && (line->command->flags & COMMAND_SCRIPT) != 0 && session_routes(s))
+        script_note(s, line->command);
     if (s->state == SESSION_LOCKED)
         plan_locked(s, line);
     else if (s->state == SESSION_TRANSACTING && !ends_transaction(line->command))
@@ -327,8 +335,11 @@ static void plan_line(struct session *s, const struct line *line, bool barrier)
         plan_any(s, line);
     if (skip)
         s->guards &= (uint8_t)~GUARD_SKIP;
-    if (barrier && s->unanswered > 0)
+    if (barrier && s->unanswered > 0) {
         s->barrier = s->order_tail;
+        if (session_is_blocked(s))
+            s->blocked_since_ms = session_now(s);
+    }
 }
 
 /* An inline command goes on as an array. */

@@ -1,6 +1,7 @@
 /* What becomes of parts when the ground moves: a connection is lost, or a newer
  * snapshot gives slots to other nodes. */
 #include "session/feed.h"
+#include "session/script.h"
 #include "session/transaction.h"
 
 #include <errno.h>
@@ -207,6 +208,7 @@ void session_link_lost(struct session *s, struct link *link, int why)
     }
     chain = detach_sent(s, link);
     link_cut(link);
+    script_link_lost(s, link);
     if (s->tracks && link->feed == NULL)
         client_link_lost(s);
     if (link->feed != NULL) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "session/feed.h"
+#include "session/script.h"
 #include "session/transaction.h"
 
 int64_t session_now(const struct session *s)
@@ -38,6 +39,7 @@ void session_destroy(struct session *s)
     greet_destroy(s);
     transaction_destroy(s);
     feeds_destroy(s);
+    script_destroy(s);
     while (s->links != NULL) {
         struct link *next = s->links->next;
 

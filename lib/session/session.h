@@ -109,7 +109,9 @@ struct session {
     struct feeds *feeds; /* subscriptions and MONITOR; NULL: there never were any */
     struct trouble **trouble_of; /* hash by slot, allocated on first use */
     struct greeting *greetings;
-    struct transaction *transaction; /* allocated on first use */
+    struct transaction *transaction; /* these two: allocated on first use */
+    struct script_memo *script;
+    int64_t blocked_since_ms; /* the barrier, when it is a command that blocks */
     struct session_settings settings;
     int end_error;      /* 0: closed in order, as by QUIT */
     bool ending;        /* QUIT: ends when all is delivered */

@@ -5,6 +5,7 @@
 
 #include "route/redirect.h"
 #include "route/slot.h"
+#include "session/script.h"
 
 static const char multi[] = "*1\r\n$5\r\nMULTI\r\n";
 static const char exec[] = "*1\r\n$4\r\nEXEC\r\n";
@@ -877,7 +878,7 @@ static void refuse_command(struct session *s, const struct command *c, const cha
 }
 
 /* A copy is needed only if it cannot be sent at once. */
-static void queue(struct session *s, const struct command *c, const char *bytes, size_t length)
+static void queue_bytes(struct session *s, const struct command *c, const char *bytes, size_t length)
 {
     struct transaction *t = s->transaction;
     bool whole = c == NULL || has_arity(s, c);
@@ -912,6 +913,18 @@ static void queue(struct session *s, const struct command *c, const char *bytes,
     r->part.length = length;
     part_push(&t->pending, &r->part);
     advance(s);
+}
+
+static void queue(struct session *s, const struct command *c, const char *bytes, size_t length)
+{
+    struct buffer eval;
+
+    buffer_init(&eval);
+    if (c != NULL && (c->flags & COMMAND_SCRIPT) != 0 && script_expand(s, c, &eval))
+        queue_bytes(s, c, buffer_bytes(&eval), buffer_length(&eval));
+    else
+        queue_bytes(s, c, bytes, length);
+    buffer_deinit(&eval);
 }
 
 /* Nothing behind it is planned before it is answered. */

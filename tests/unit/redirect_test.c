@@ -41,7 +41,11 @@ static void errors_are_told_apart(void **state)
         {"EXECABORT Transaction discarded because of: MOVED 1 a:1", REDIRECT_NONE},
         {"CROSSSLOT Keys in request don't hash to the same slot", REDIRECT_NONE},
         {"WRONGTYPE Operation against a key holding the wrong kind of value", REDIRECT_NONE},
-        {"NOSCRIPT No matching script. Please use EVAL.", REDIRECT_NONE},
+        {"NOSCRIPT No matching script. Please use EVAL.", REDIRECT_NOSCRIPT},
+        {"NOSCRIPT of the application's own", REDIRECT_NONE},
+        {"UNBLOCKED force unblock from blocking operation, instance state changed (master -> "
+         "replica?)", REDIRECT_UNBLOCKED},
+        {"UNBLOCKED client unblocked via CLIENT UNBLOCK", REDIRECT_NONE},
         {"LOADINGS", REDIRECT_NONE},
         {"LOADIN", REDIRECT_NONE},
         {"loading", REDIRECT_NONE},
