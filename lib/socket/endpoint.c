@@ -760,6 +760,15 @@ void endpoint_let_go(struct endpoint *ep)
 
 /* --- the rest of what a socket is asked --- */
 
+bool endpoint_has_news(struct endpoint *ep)
+{
+    if (!ready(ep))
+        return true;
+    pump_ready(ep);
+    settle(ep);
+    return session_deliverable(ep->session) || ep->session->state == SESSION_ENDED;
+}
+
 void endpoint_expect_poll(struct endpoint *ep)
 {
     if (ep->session == NULL || ep->session->state == SESSION_PLAIN)

@@ -60,6 +60,8 @@ int endpoint_set_option(struct endpoint *, int level, int name, const void *valu
 /* SO_ERROR of an asynchronous context: 0, an errno value, or EINPROGRESS. */
 int endpoint_connect_error(struct endpoint *);
 
+/* Does what an asynchronous context has to do. True: the next read says something. */
+bool endpoint_has_news(struct endpoint *);
 /* The program is going to wait on the descriptor, not in read(). */
 void endpoint_expect_poll(struct endpoint *);
 /* The program keeps the descriptor without the context: it gets the real socket. */

@@ -15,6 +15,7 @@ int __wrap___redisAppendCommand(redisContext *c, const char *command, size_t len
 int hiredis_redisFreeKeepFd(redisContext *c);
 redisContext *hiredis_redisConnectFd(int fd);
 int hiredis_redisBufferWrite(redisContext *c, int *done);
+void hiredis_redisAsyncHandleRead(redisAsyncContext *ac);
 int hiredis_redisAsyncSetConnectCallback(redisAsyncContext *ac, redisConnectCallback *fn);
 /* NOLINTEND */
 
@@ -68,6 +69,22 @@ int __wrap___redisAppendCommand(redisContext *c, const char *command, size_t len
     endpoint_write(ep, command, length);
     watch_for_reading((redisAsyncContext *)(void *)c); /* its first member is the context */
     return REDIS_OK;
+}
+
+/* While it monitors, hiredis takes every read event for a line: after one without it forgets its
+ * callback. Our descriptor is readable for other things too; that the connection is up is told as
+ * a write event, as under hiredis. */
+void redisAsyncHandleRead(redisAsyncContext *ac)
+{
+    bool monitors = (ac->c.flags & REDIS_MONITORING) != 0;
+    struct endpoint *ep = monitors ? descriptor_find(ac->c.fd) : NULL;
+
+    if (ep == NULL || ep->kind != ENDPOINT_ASYNC || endpoint_has_news(ep))
+        hiredis_redisAsyncHandleRead(ac);
+    else if ((ac->c.flags & REDIS_CONNECTED) == 0)
+        redisAsyncHandleWrite(ac);
+    else
+        watch_for_reading(ac);
 }
 
 int redisFreeKeepFd(redisContext *c)
