@@ -66,7 +66,7 @@ run_build() {
         cmake --build "$folder" --parallel "$(nproc)" -- -k || unbuilt=1
         say "$name: testing"
         "${fixed_addresses[@]}" ctest --test-dir "$folder" --output-on-failure --no-tests=error \
-            --parallel 2 "$@" 2>&1 | tee "$folder/ctest.log"
+            --parallel 3 "$@" 2>&1 | tee "$folder/ctest.log"
         read -r bad total < <(sed -n \
             's/^[0-9]*% tests passed, \([0-9]*\) tests\{0,1\} failed out of \([0-9]*\).*/\1 \2/p' \
             "$folder/ctest.log") || { bad=1 total=1; }

@@ -1,4 +1,6 @@
-/* A master dies, or falls silent, under load: what was in flight on it is reported, what comes
+/* redisroute-test: cases
+ *
+ * A master dies, or falls silent, under load: what was in flight on it is reported, what comes
  * later waits for the failover and succeeds, the other shards never notice, and late words of the
  * dead reach nobody. */
 #define _GNU_SOURCE
@@ -519,6 +521,7 @@ int main(void)
     tcase_add_test(tc, test_no_node_can_be_reached);
     tcase_add_test(tc, test_an_idle_context_looks_healthy_while_a_node_fails_over);
     tcase_add_test(tc, test_the_descriptor_of_a_dead_dialled_node_is_replaced);
+    tc = add_case(suite, "asynchronous", setup);
     tcase_add_loop_test(tc, test_an_asynchronous_context_through_a_failover, 0, 2 * LOOP_KINDS);
     tc = add_case(suite, "full coverage", setup_full_coverage);
     tcase_add_loop_test(tc, test_full_coverage_is_waited_out_one_command_at_a_time, 0, 2);

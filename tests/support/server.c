@@ -49,6 +49,13 @@ static void write_configuration(const struct server *server)
     fclose(out);
 }
 
+/* redis-server, or what TEST_SERVER names: valkey-server. */
+static const char *program(void)
+{
+    const char *name = getenv("TEST_SERVER");
+    return name && *name ? name : "redis-server";
+}
+
 /* PDEATHSIG: no way of dying of the test process leaves a server behind. */
 static _Noreturn void become_redis(const struct server *server, pid_t parent)
 {
@@ -62,7 +69,7 @@ static _Noreturn void become_redis(const struct server *server, pid_t parent)
     dup2(null, 0), dup2(null, 1), dup2(null, 2);
     close_range(3, ~0U, 0);
     unsetenv("LD_PRELOAD");
-    execlp("redis-server", "redis-server", "redis.conf", (char *)NULL);
+    execlp(program(), program(), "redis.conf", (char *)NULL);
     _exit(127);
 }
 
@@ -74,7 +81,7 @@ static bool has_come_up(struct server *server)
         int status;
         if (waitpid(server->pid, &status, WNOHANG) == server->pid) {
             if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-                die("redis-server is not installed");
+                die("%s is not installed", program());
             return false;
         }
         struct wire *wire = wire_open(server->port);
@@ -86,7 +93,7 @@ static bool has_come_up(struct server *server)
             return true;
         pause_ms(5);
     }
-    die("redis-server on port %d does not answer", server->port);
+    die("%s on port %d does not answer", program(), server->port);
 }
 
 static bool launch(struct server *server)
@@ -113,13 +120,13 @@ struct server *server_start(const struct server_options *options)
         if (launch(server))
             return server;
     }
-    die("redis-server does not start; try it by hand");
+    die("%s does not start; try it by hand", program());
 }
 
 void server_restart(struct server *server)
 {
     if (!launch(server))
-        die("redis-server does not start again on port %d", server->port);
+        die("%s does not start again on port %d", program(), server->port);
 }
 
 void server_signal(struct server *server, int signal)
