@@ -2,9 +2,14 @@
  *
  * A program needs nothing of this header to be routed: redisConnect() and
  * redisAsyncConnect() of <hiredis/hiredis.h> do it. It is for programs that want
- * to know what they run on. Names grow only: what is here stays. */
+ * to know what they run on, and for those that speak the protocol themselves and
+ * want a connection: bindings of other languages, proxies. Names grow only: what
+ * is here stays. */
 #ifndef REDISROUTE_REDISROUTE_H
 #define REDISROUTE_REDISROUTE_H
+
+#include <stddef.h>
+#include <sys/types.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -22,6 +27,95 @@ const char *redisRouteVersion(void);
 /* The version of the hiredis inside, as "MAJOR.MINOR.PATCH": the library fits
  * programs that were compiled for this one and no other. A constant. Any thread. */
 const char *redisRouteHiredisVersion(void);
+
+/* --- a session: the connection to one server that a cluster is made to look like ---
+ *
+ * Commands go in as bytes of the Redis protocol, replies come out as bytes, in the
+ * order of the commands, RESP2 or after HELLO 3 RESP3. Commands and replies may be
+ * cut anywhere. Of hiredis nothing is needed.
+ *
+ * Threads: a session is used by one thread at a time, any thread; different
+ * sessions know nothing of each other. Fork: a session may be used on in the child
+ * or in the parent, not in both; a child that closes one it inherited leaves the
+ * parent's as it is.
+ * Errors: functions that return -1 set errno, and redisRouteErrorText says more. A
+ * call that succeeds leaves errno as it was. No signal is raised (SIGPIPE). */
+typedef struct redisRouteSession redisRouteSession;
+
+/* Zero means the default everywhere: {.size = sizeof(redisRouteOptions)} is the same
+ * as no options at all. */
+typedef struct redisRouteOptions {
+    size_t size;            /* of this structure as the caller knows it: it grows */
+    int connect_timeout_ms; /* for the connection to the dialled node; 0: the kernel's own limit */
+} redisRouteOptions;
+
+/* Begins to connect to any node of a cluster, or to a server that is none, which
+ * then is spoken to as it is. `host` is an IPv4 or IPv6 address or a name.
+ *
+ * An address: nothing blocks, and redisRouteConnected says what became of it. A
+ * name is looked up here and now, which may block; when it has several addresses,
+ * they are tried one after the other until one accepts, each for the connect
+ * timeout. Commands may be written before the connection is up.
+ *
+ * The caller owns the session, and ends it with redisRouteClose. `options` may be
+ * NULL and is not kept. NULL and errno: EINVAL for a host, port or options that
+ * cannot be; EHOSTUNREACH for a name that is not found; what connect() and socket()
+ * give; ENOMEM. redisRouteErrorText(NULL) tells the calling thread more. */
+redisRouteSession *redisRouteOpen(const char *host, int port, const redisRouteOptions *options);
+
+/* Whether the first connection is up: 1 yes, 0 not decided yet, -1 and errno it
+ * failed (ECONNREFUSED, ETIMEDOUT …): the session is of no use then but to be closed.
+ * Does not block. */
+int redisRouteConnected(redisRouteSession *session);
+
+/* A descriptor for poll, select, epoll or any event loop, constant for the session's
+ * life and close-on-exec. It is readable when redisRouteRead should be called (replies
+ * have come, the connection is decided, or there is work to do inside), and never
+ * writable: writing needs no waiting. To be watched level-triggered, or else to be
+ * read until EAGAIN. Not to be read, written or closed by the caller. */
+int redisRouteFd(const redisRouteSession *session);
+
+/* Takes all the bytes, never some, and never blocks: what the kernel does not take is
+ * kept, and sent while redisRouteRead or redisRouteWait are called. Bytes that end
+ * inside a command are kept until its rest comes. The bytes are copied where needed
+ * and remain the caller's.
+ * 0, or -1 and errno: the session has ended (EPIPE, ECONNRESET …), or ENOMEM. */
+int redisRouteWrite(redisRouteSession *session, const void *bytes, size_t length);
+
+/* About how many bytes of commands the session keeps because they are not sent or not answered
+ * yet: who takes commands from others stops to do so when it grows. Any time. */
+size_t redisRouteKept(const redisRouteSession *session);
+
+/* Moves up to `size` bytes of replies to the caller's memory, and does the session's
+ * work. Never blocks. The number of bytes; 0 when the session ended in order (after
+ * QUIT, or the server of a plain session hung up); -1 and errno: EAGAIN when there is
+ * nothing now, else why the session has ended. */
+ssize_t redisRouteRead(redisRouteSession *session, void *to, size_t size);
+
+/* The same, but waits for the first byte, up to timeout_ms milliseconds (-1: without
+ * limit), and fails with EAGAIN only when they have passed. Signal handlers run, and
+ * end the wait with EINTR: call again to go on. Replies that come after a time-out
+ * are still the next ones to be read: who does not want them closes the session. */
+ssize_t redisRouteReadWait(redisRouteSession *session, void *to, size_t size, int timeout_ms);
+
+/* Waits, in the same way, until redisRouteRead has something to say or the first
+ * connection is decided. 1, or 0 when the time has passed, or -1 and EINTR. */
+int redisRouteWait(redisRouteSession *session, int timeout_ms);
+
+/* The one function that another thread may call while the session is in use: a
+ * redisRouteReadWait or redisRouteWait that is under way, or else the next one, ends
+ * with -1 and ECANCELED; the session is as it was. No errors. */
+void redisRouteInterrupt(redisRouteSession *session);
+
+/* Ends the session and frees it. Commands that were written before are sent, as by
+ * the kernel after close(): that takes half a second at most, and mostly nothing.
+ * NULL is allowed. errno is left alone. */
+void redisRouteClose(redisRouteSession *session);
+
+/* Why the last call on this session failed, in English; with NULL, why the calling
+ * thread's last redisRouteOpen failed. Never NULL; empty when nothing failed. Valid
+ * until the next call on the session (with NULL: on this thread). */
+const char *redisRouteErrorText(const redisRouteSession *session);
 
 #ifdef __cplusplus
 }

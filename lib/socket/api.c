@@ -1,17 +1,104 @@
 /* The public functions: check, delegate, translate. */
 #include <hiredis/hiredis.h>
 
+#include <errno.h>
+
 #include "redisroute/redisroute.h"
+#include "socket/stream.h"
 
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
 
-__attribute__((visibility("default"))) const char *redisRouteVersion(void)
+#define PUBLIC __attribute__((visibility("default")))
+
+PUBLIC const char *redisRouteVersion(void)
 {
     return REDISROUTE_VERSION;
 }
 
-__attribute__((visibility("default"))) const char *redisRouteHiredisVersion(void)
+PUBLIC const char *redisRouteHiredisVersion(void)
 {
     return TEXT(HIREDIS_MAJOR) "." TEXT(HIREDIS_MINOR) "." TEXT(HIREDIS_PATCH);
+}
+
+/* --- sessions --- */
+
+struct redisRouteSession {
+    struct stream stream;
+};
+
+static struct stream *stream_of(redisRouteSession *session)
+{
+    return &session->stream;
+}
+
+PUBLIC redisRouteSession *redisRouteOpen(const char *host, int port,
+                                         const redisRouteOptions *options)
+{
+    const char *wrong = host == NULL || host[0] == '\0' ? "a host is needed"
+                        : port < 1 || port > 65535      ? "a port is a number from 1 to 65535"
+                        : options == NULL               ? NULL
+                        : options->size < sizeof(redisRouteOptions) ? "options.size is not set"
+                        : options->size > sizeof(redisRouteOptions)
+                            ? "these options are a newer library's"
+                        : options->connect_timeout_ms < 0 ? "connect_timeout_ms is negative"
+                                                          : NULL;
+
+    if (wrong != NULL) {
+        stream_refuse(wrong);
+        return NULL;
+    }
+    return (redisRouteSession *)(void *)stream_open(host, port,
+                                                    options ? options->connect_timeout_ms : 0);
+}
+
+PUBLIC int redisRouteConnected(redisRouteSession *session)
+{
+    return stream_connected(stream_of(session));
+}
+
+PUBLIC int redisRouteFd(const redisRouteSession *session)
+{
+    return session->stream.endpoint->fd;
+}
+
+PUBLIC int redisRouteWrite(redisRouteSession *session, const void *bytes, size_t length)
+{
+    return stream_write(stream_of(session), bytes, length);
+}
+
+PUBLIC size_t redisRouteKept(const redisRouteSession *session)
+{
+    return endpoint_kept(session->stream.endpoint);
+}
+
+PUBLIC ssize_t redisRouteRead(redisRouteSession *session, void *to, size_t size)
+{
+    return stream_read(stream_of(session), to, size);
+}
+
+PUBLIC ssize_t redisRouteReadWait(redisRouteSession *session, void *to, size_t size, int timeout_ms)
+{
+    return stream_read_wait(stream_of(session), to, size, timeout_ms);
+}
+
+PUBLIC int redisRouteWait(redisRouteSession *session, int timeout_ms)
+{
+    return stream_wait(stream_of(session), timeout_ms);
+}
+
+PUBLIC void redisRouteInterrupt(redisRouteSession *session)
+{
+    stream_interrupt(stream_of(session));
+}
+
+PUBLIC void redisRouteClose(redisRouteSession *session)
+{
+    if (session != NULL)
+        stream_close(stream_of(session));
+}
+
+PUBLIC const char *redisRouteErrorText(const redisRouteSession *session)
+{
+    return session != NULL ? session->stream.error : stream_open_error;
 }

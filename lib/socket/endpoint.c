@@ -126,14 +126,10 @@ static void free_endpoint(struct endpoint *ep)
     free(ep);
 }
 
-struct endpoint *endpoint_create(int fd, const struct sockaddr *address, socklen_t length,
-                                 bool async)
+static struct endpoint *create(int fd, const struct sockaddr *address, socklen_t length, bool async)
 {
-    struct endpoint *ep;
+    struct endpoint *ep = length > sizeof ep->address ? NULL : calloc(1, sizeof *ep);
 
-    if (plain_by_now(address) || length > sizeof ep->address)
-        return NULL;
-    ep = calloc(1, sizeof *ep);
     if (ep == NULL)
         return NULL;
     ep->fd = fd;
@@ -161,6 +157,12 @@ bool endpoint_is_connecting_to(const struct endpoint *ep, const struct sockaddr 
     if (ep->kind != ENDPOINT_ASYNC)
         return ep->session == NULL;
     return fstat(ep->fd, &st) == 0 && !S_ISSOCK(st.st_mode);
+}
+
+struct endpoint *endpoint_create(int fd, const struct sockaddr *address, socklen_t length,
+                                 bool async)
+{
+    return plain_by_now(address) ? NULL : create(fd, address, length, async);
 }
 
 /* --- the descriptor that the program sees --- */
@@ -261,7 +263,7 @@ static void forget_served(struct endpoint *ep)
 {
     struct link *ready[READY_MOST];
 
-    (void)poller_collect(ep->poller, ready, READY_MOST);
+    (void)poller_collect(ep->poller, ready, READY_MOST, 0);
 }
 
 /* The poller is readable exactly while there is something for the program to fetch. A blocking
@@ -278,9 +280,29 @@ static void settle(struct endpoint *ep)
         forget_served(ep);
     if (session_deliverable(s) || s->state == SESSION_ENDED || s->dirty != NULL)
         poller_raise(ep->poller);
+    else if (ep->prompt)
+        poller_lower(ep->poller);
     poller_set_timer(ep->poller, is_blocking(ep) ? session_due_in_need(s) : session_due(s));
     if (ep->forward != NULL)
         keeper_forward_arm(ep->forward, ep->fd);
+}
+
+struct endpoint *endpoint_create_stream(int fd, const struct sockaddr *address, socklen_t length,
+                                        int64_t connect_timeout_ms)
+{
+    struct endpoint *ep = create(fd, address, length, true);
+
+    if (ep == NULL) {
+        close(fd);
+        return NULL;
+    }
+    ep->prompt = true;
+    if (config_get()->off)
+        ep->session->state = SESSION_PLAIN;
+    if (connect_timeout_ms > 0)
+        ep->session->home->connect_by_ms = clock_now_ms() + connect_timeout_ms;
+    settle(ep);
+    return ep;
 }
 
 /* --- a fork --- */
@@ -449,8 +471,7 @@ static size_t gather(struct endpoint *ep, char *to, size_t size)
     size_t n = 0;
     int64_t until = -1;
 
-    while (n < size && s->unanswered > 0 && session_routes(s) &&
-           !session_is_blocked(s)) {
+    while (n < size && s->unanswered > 0 && session_routes(s) && !session_is_blocked(s)) {
         if (until < 0)
             until = clock_now_ms() + GATHER_MS;
         if (pump_wait_any(ep, until) != PUMP_MOVED)
@@ -561,6 +582,74 @@ ssize_t endpoint_read(struct endpoint *ep, void *to, size_t size)
     if (n >= 0)
         errno = error;
     return n;
+}
+
+void endpoint_interrupt(struct endpoint *ep)
+{
+    atomic_store(&ep->interrupted, true);
+    poller_interrupt(ep->poller);
+}
+
+/* 1 or 0 as endpoint_wait; else an errno value, negative. */
+static int wait_for_news(struct endpoint *ep, int64_t deadline)
+{
+    const struct session *s = ep->session;
+    bool connecting = s->home->state == LINK_CONNECTING;
+    enum pump_result r = PUMP_MOVED;
+
+    for (;;) {
+        if (atomic_load(&ep->interrupted) && atomic_exchange(&ep->interrupted, false))
+            return -ECANCELED;
+        if (session_deliverable(s) || s->state == SESSION_ENDED ||
+            (connecting && s->home->state != LINK_CONNECTING))
+            return 1;
+        if (r != PUMP_MOVED)
+            return r == PUMP_TIMEOUT ? 0 : -EINTR;
+        r = pump_wait_ready(ep, deadline);
+    }
+}
+
+int endpoint_wait(struct endpoint *ep, int64_t timeout_ms)
+{
+    int64_t deadline = timeout_ms < 0 ? -1 : clock_now_ms() + timeout_ms;
+    int result;
+
+    if (!ready(ep))
+        return -1;
+    result = wait_for_news(ep, deadline);
+    settle(ep);
+    return result < 0 ? (int)fail(-result) : result;
+}
+
+ssize_t endpoint_read_wait(struct endpoint *ep, void *to, size_t size, int64_t timeout_ms)
+{
+    int64_t deadline = timeout_ms < 0 ? -1 : clock_now_ms() + timeout_ms;
+    size_t n = 0;
+
+    if (!ready(ep))
+        return -1;
+    while (n == 0) {
+        int waited = wait_for_news(ep, deadline);
+
+        if (waited == 1)
+            n = session_take(ep->session, to, size);
+        if (waited != 1 || (n == 0 && ep->session->state == SESSION_ENDED)) {
+            settle(ep);
+            return waited == 0 ? fail(EAGAIN) : waited < 0 ? fail(-waited) : ended(ep);
+        }
+    }
+    settle(ep);
+    return (ssize_t)n;
+}
+
+size_t endpoint_kept(const struct endpoint *ep)
+{
+    size_t kept = buffer_length(&ep->session->in);
+
+    for (const struct link *link = ep->session->links; link != NULL; link = link->next)
+        if (link->sent.head != NULL || link_unflushed(link))
+            kept += buffer_length(&link->out);
+    return kept;
 }
 
 /* Reads while it writes: a pipeline larger than every buffer must not wait for a
@@ -815,7 +904,8 @@ static bool same_time(struct timeval a, struct timeval b)
 /* Programs set this before every command: only a change costs anything. */
 static int set_timeout(struct endpoint *ep, int name, struct timeval timeout)
 {
-    struct timeval *known = name == SO_RCVTIMEO ? &ep->wire.receive_timeout : &ep->wire.send_timeout;
+    struct timeval *known =
+        name == SO_RCVTIMEO ? &ep->wire.receive_timeout : &ep->wire.send_timeout;
 
     if (same_time(*known, timeout))
         return 0;

@@ -16,6 +16,7 @@
 #ifndef REDISROUTE_SOCKET_ENDPOINT_H
 #define REDISROUTE_SOCKET_ENDPOINT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -34,8 +35,10 @@ enum endpoint_kind {
 struct endpoint {
     int fd; /* the number that the program holds */
     enum endpoint_kind kind;
-    bool paired;      /* fd is one end of a socket pair */
-    uint32_t looked_s;   /* clock_seconds() when links were last looked at for idleness */
+    bool paired;              /* fd is one end of a socket pair */
+    _Atomic bool interrupted; /* by another thread; the next wait takes it */
+    bool prompt;       /* writes are batches: each is sent at once, not when the loop comes round */
+    uint32_t looked_s; /* clock_seconds() when links were last looked at for idleness */
     unsigned generation; /* keeper_generation under which everything here was made */
     int peer;            /* the other end of the pair; -1 */
     struct session *session;
@@ -52,11 +55,27 @@ struct endpoint *endpoint_create(int fd, const struct sockaddr *, socklen_t, boo
 
 /* connect() to the same address was called before, on the same open file. */
 bool endpoint_is_connecting_to(const struct endpoint *, const struct sockaddr *, socklen_t);
+
+/* As the asynchronous kind, but for those who write and read bytes themselves: a server that is no
+ * cluster is a pipe through the session. The descriptor is the endpoint's, also when this fails. */
+struct endpoint *endpoint_create_stream(int fd, const struct sockaddr *, socklen_t,
+                                        int64_t connect_timeout_ms);
+
 /* As the system calls of the same name: -1 and errno. */
 ssize_t endpoint_write(struct endpoint *, const void *bytes, size_t length);
 ssize_t endpoint_read(struct endpoint *, void *to, size_t size);
 int endpoint_close(struct endpoint *);
 int endpoint_set_option(struct endpoint *, int level, int name, const void *value, socklen_t size);
+/* Waits until endpoint_read has something to say, or the first connection is decided. 1, or 0 when
+ * timeout_ms (-1: none) have passed, or -1: EINTR, or ECANCELED by endpoint_interrupt. Asynchronous
+ * kind only. */
+int endpoint_wait(struct endpoint *, int64_t timeout_ms);
+/* By any thread: a wait that is under way, or else the next, ends. */
+void endpoint_interrupt(struct endpoint *);
+/* endpoint_read after endpoint_wait, in fewer system calls; EAGAIN when the time has passed. */
+ssize_t endpoint_read_wait(struct endpoint *, void *to, size_t size, int64_t timeout_ms);
+/* Bytes of commands that are kept: not sent yet, or not answered. */
+size_t endpoint_kept(const struct endpoint *);
 /* SO_ERROR of an asynchronous context: 0, an errno value, or EINPROGRESS. */
 int endpoint_connect_error(struct endpoint *);
 

@@ -1,5 +1,6 @@
 #include "socket/poller.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -101,6 +102,21 @@ void poller_raise(struct poller *p)
         p->raised = write(p->event, &one, sizeof one) == sizeof one;
 }
 
+void poller_lower(struct poller *p)
+{
+    uint64_t count;
+
+    if (p->raised)
+        p->raised = read(p->event, &count, sizeof count) == -1 && errno == EINTR;
+}
+
+void poller_interrupt(const struct poller *p)
+{
+    static const uint64_t one = 1;
+
+    (void)!write(p->event, &one, sizeof one);
+}
+
 void poller_set_timer(struct poller *p, int64_t at_ms)
 {
     struct itimerspec when = {0};
@@ -115,11 +131,14 @@ void poller_set_timer(struct poller *p, int64_t at_ms)
     timerfd_settime(p->timer, TFD_TIMER_ABSTIME, &when, NULL);
 }
 
-int poller_collect(struct poller *p, struct link **ready, int size)
+int poller_collect(struct poller *p, struct link **ready, int size, int timeout_ms)
 {
     struct epoll_event events[COLLECT_MOST];
     int most = size < COLLECT_MOST ? size : COLLECT_MOST, links = 0;
-    int count = epoll_wait(p->epoll, events, most, 0);
+    int count = epoll_wait(p->epoll, events, most, timeout_ms);
+
+    if (count == -1)
+        return -1;
 
     for (int i = 0; i < count; i++)
         if (events[i].data.ptr == &p->event)

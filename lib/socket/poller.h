@@ -32,9 +32,13 @@ void poller_want(struct poller *, struct link *, uint32_t events);
 void poller_drop(struct poller *, struct link *);
 
 void poller_raise(struct poller *);
+void poller_lower(struct poller *);
+/* poller_raise by any thread, while the poller is not destroyed. */
+void poller_interrupt(const struct poller *);
 void poller_set_timer(struct poller *, int64_t at_ms);
 
-/* The links that are ready, at most `size`. Does not wait. */
-int poller_collect(struct poller *, struct link **ready, int size);
+/* The links that are ready, at most `size`. Waits up to timeout_ms (0: not at all, -1: without
+ * limit) for anything to happen. -1: EINTR. */
+int poller_collect(struct poller *, struct link **ready, int size, int timeout_ms);
 
 #endif

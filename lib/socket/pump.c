@@ -227,19 +227,29 @@ static void advance_if_due(struct endpoint *ep)
         session_advance(ep->session);
 }
 
-void pump_ready(struct endpoint *ep)
+/* -1: interrupted by a signal. */
+static int handle_ready(struct endpoint *ep, int timeout_ms)
 {
     struct link *ready[READY_MOST];
     int count;
 
-    pump_orders(ep);
     do {
-        count = poller_collect(ep->poller, ready, READY_MOST);
+        count = poller_collect(ep->poller, ready, READY_MOST, timeout_ms);
+        if (count == -1)
+            return -1;
         for (int i = 0; i < count; i++)
             on_ready(ep, ready[i]);
         advance_if_due(ep);
         pump_orders(ep);
+        timeout_ms = 0;
     } while (count == READY_MOST);
+    return count;
+}
+
+void pump_ready(struct endpoint *ep)
+{
+    pump_orders(ep);
+    (void)handle_ready(ep, 0);
 }
 
 /* --- waiting, for blocking contexts --- */
@@ -283,6 +293,21 @@ static int milliseconds_until(int64_t at)
     return at <= now ? 0 : at - now > 3600000 ? 3600000 : (int)(at - now);
 }
 
+enum pump_result pump_wait_ready(struct endpoint *ep, int64_t deadline_ms)
+{
+    int count;
+
+    pump_orders(ep);
+    if (session_deliverable(ep->session) || ep->session->state == SESSION_ENDED)
+        return PUMP_MOVED;
+    poller_set_timer(ep->poller, session_due(ep->session));
+    count = handle_ready(ep, milliseconds_until(deadline_ms));
+    if (count == -1)
+        return PUMP_INTERRUPTED;
+    return count == 0 && deadline_ms >= 0 && clock_now_ms() >= deadline_ms ? PUMP_TIMEOUT
+                                                                           : PUMP_MOVED;
+}
+
 static int count_open(const struct endpoint *ep)
 {
     int count = 0;
@@ -302,9 +327,9 @@ static int gather(const struct endpoint *ep, struct pollfd *fds, struct link **l
             uint32_t wanted = wanted_events(link);
 
             links[count] = link;
-            fds[count++] = (struct pollfd){
-                .fd = link->fd,
-                .events = (short)((wanted & EPOLLIN ? POLLIN : 0) | (wanted & EPOLLOUT ? POLLOUT : 0))};
+            fds[count++] = (struct pollfd){.fd = link->fd,
+                                           .events = (short)((wanted & EPOLLIN ? POLLIN : 0) |
+                                                             (wanted & EPOLLOUT ? POLLOUT : 0))};
         }
     return count;
 }

@@ -16,6 +16,9 @@ void pump_orders(struct endpoint *);
 /* Handles all links that are ready, timers, and the orders that follow. Needs a
  * poller. Does not wait. */
 void pump_ready(struct endpoint *);
+/* The same, but waits until there is one of these, or poller_interrupt is called. Needs a poller.
+ */
+enum pump_result pump_wait_ready(struct endpoint *, int64_t deadline_ms);
 /* Waits until something happens; *deadline_ms is when to give up, -1 for never, and
  * is looked at only where the socket's own timeout does not do it. */
 enum pump_result pump_wait(struct endpoint *, int64_t deadline_ms);
