@@ -117,6 +117,33 @@ void redisRouteClose(redisRouteSession *session);
  * until the next call on the session (with NULL: on this thread). */
 const char *redisRouteErrorText(const redisRouteSession *session);
 
+/* --- read policies --- */
+
+struct redisContext;
+
+/* Which nodes answer commands that only read. A read follows an unanswered write to the same slot
+ * to the master whatever the policy says, and so do reads in a transaction. */
+enum redisRouteReadPolicy {
+    REDISROUTE_READ_MASTER = 0,         /* the master */
+    REDISROUTE_READ_PREFER_MASTER = 1,  /* the master; a replica while it cannot be reached */
+    REDISROUTE_READ_REPLICA = 2,        /* a replica; an error reply when none can be read */
+    REDISROUTE_READ_PREFER_REPLICA = 3, /* a replica; the master when none can be read */
+    REDISROUTE_READ_ANY = 4,            /* all nodes alike */
+    REDISROUTE_READ_AZ_AFFINITY = 5,    /* a replica of our zone, another, the master */
+    REDISROUTE_READ_AZ_AFFINITY_REPLICAS_AND_PRIMARY = 6, /* a replica of our zone, the master if
+                                                             in our zone, another replica */
+};
+
+/* The policy of all commands that are issued on this context from here on: also of those that
+ * redisAppendCommand() appends behind others that are not sent yet. For an asynchronous context
+ * give `&ac->c`. Nothing happens on a server that is no cluster. To be called by the thread that
+ * uses the context. 0 (REDIS_OK); -1 (REDIS_ERR): no such policy, or out of memory, and nothing has
+ * changed. The context is usable either way. */
+int redisRouteSetReadPolicy(struct redisContext *, enum redisRouteReadPolicy);
+
+/* The same for the next command only. */
+int redisRouteNextReadPolicy(struct redisContext *, enum redisRouteReadPolicy);
+
 #ifdef __cplusplus
 }
 #endif

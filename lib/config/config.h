@@ -2,6 +2,8 @@
 #ifndef REDISROUTE_CONFIG_CONFIG_H
 #define REDISROUTE_CONFIG_CONFIG_H
 
+#include "config/read_policy.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -10,6 +12,9 @@ struct config {
     int64_t failover_timeout_ms;  /* REDISROUTE_FAILOVER_TIMEOUT */
     int64_t connect_timeout_ms;   /* REDISROUTE_CONNECT_TIMEOUT */
     int64_t link_idle_timeout_ms; /* REDISROUTE_LINK_IDLE_TIMEOUT; 0: links are kept */
+    enum read_policy read_policy; /* REDISROUTE_READ_POLICY */
+    int64_t read_your_writes_ms;  /* REDISROUTE_READ_YOUR_WRITES */
+    const char *zone; /* REDISROUTE_ZONE: our availability zone; empty: unknown */
 };
 
 /* Thread-safe; the same structure at every call. A value that cannot be understood

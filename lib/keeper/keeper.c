@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "keeper/forward.h"
 #include "keeper/refresh.h"
+#include "keeper/survey.h"
 #include "keeper/watch.h"
 #include "link/wire.h"
 
@@ -44,6 +45,8 @@ static void on_event(const struct epoll_event *event, int64_t now_ms)
     if (event->data.u64 == WAKE_DATA) {
         if (read(atomic_load(&wake_descriptor), &drained, sizeof drained) == -1)
             return;
+    } else if (event->data.u64 == KEEPER_SURVEY_DATA) {
+        return; /* survey_advance will see */
     } else if (event->data.u64 <= FORWARD_DATA_MOST) {
         forward_event(event->data.u64);
     } else {
@@ -68,6 +71,7 @@ static void *run(void *unused)
             tick_at = now + TICK_MS;
         }
         due = clock_earlier(refresh_advance(keeper_epoll, now), tick_at);
+        due = clock_earlier(due, survey_advance(keeper_epoll, now));
         pthread_mutex_unlock(&loop_lock);
         count = epoll_wait(keeper_epoll, events, EVENTS_MOST, due > now ? (int)(due - now) : 0);
         pthread_mutex_lock(&loop_lock);
@@ -106,6 +110,7 @@ static void in_child(void)
     forward_forget_all();
     after_fork();
     refresh_forget_all();
+    survey_forget_all();
     if (atomic_load(&running)) {
         close(keeper_epoll);
         close(atomic_exchange(&wake_descriptor, -1));

@@ -14,6 +14,9 @@
 
 #include <stdbool.h>
 
+/* Event data of the survey's own poller; see keeper.c. */
+#define KEEPER_SURVEY_DATA 0xFFFFFFFFu
+
 /* Starts the thread if this process has none yet. The first cluster_suspect() does it too.
  *
  * A process that uses nothing but blocking contexts of a healthy cluster never has one, and stays

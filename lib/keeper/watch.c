@@ -68,6 +68,7 @@ static void look_at(struct watch *w)
     w->replied = replied;
     if (w->link->feed != NULL && w->cluster != NULL && ++w->feed_ticks % FEED_TICKS == 0)
         cluster_suspect(w->cluster);
+    atomic_store_explicit(&w->link->silent, w->silent_ticks > 1, memory_order_relaxed);
 }
 
 void watch_tick(void)

@@ -55,6 +55,7 @@ struct link {
     bool dirty;  /* in the session's list of links with something to do */
     bool probe;  /* asks for the topology, carries nothing of the application's */
     bool must_close;
+    bool reader; /* said READONLY: carries reads that a replica may answer, and nothing else */
     uint16_t node; /* in the session's snapshot; NODE_NONE: not a node of it */
     uint16_t port;
     uint32_t greetings; /* answers of the greeting still to come */
@@ -66,6 +67,8 @@ struct link {
     _Atomic uint32_t asked; /* parts sent and parts answered: the keeper reads them to see silence */
     _Atomic uint32_t replied;
     _Atomic bool cut;    /* by the keeper: its end of file is not the server's */
+    _Atomic bool silent; /* by the keeper: owes an answer for a while */
+    int64_t shun_until_ms; /* a reader: its server refused to read until then; 0: it did not */
     struct watch *watch; /* the keeper's */
     struct feed *feed;   /* the session's: messages arrive here, no part is sent. For life. */
     struct sockaddr_storage address;

@@ -41,6 +41,10 @@ struct part {
     bool troubled;     /* counted in the trouble record of its slot */
     bool out_of_order; /* was held or moved: its reply cannot stay in the link's `in` */
     bool impatient;    /* fails at once when its node cannot be reached */
+    uint8_t policy;    /* enum read_policy: which nodes may answer it */
+    bool enlisted;     /* reads.c has looked at it */
+    bool away;         /* counted as a read that another node than the slot's owner is answering */
+    bool writes;       /* counted as a write that is unanswered */
 };
 
 /* First in, first out. */

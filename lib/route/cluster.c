@@ -1,5 +1,7 @@
 #include "route/cluster.h"
 
+#include "route/policy.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +14,12 @@ struct fix {
     char host[256];
 };
 
-struct dead_node {
-    struct dead_node *next;
+/* What is known of a node beside its place in the topology. */
+struct node_mark {
+    struct node_mark *next;
+    struct node_state state;
     uint16_t port;
+    bool dead;
     char host[];
 };
 
@@ -23,7 +28,7 @@ struct cluster_state {
     struct topology *topology;
     char *credentials;
     size_t credentials_length;
-    struct dead_node *dead;
+    struct node_mark *marks;
     unsigned refreshes; /* under way */
     struct fix *fixes;
     size_t fix_count;
@@ -111,11 +116,11 @@ void cluster_destroy(struct cluster *c)
     pthread_mutex_destroy(&c->state->lock);
     free(c->state->credentials);
     free(c->state->fixes);
-    while (c->state->dead != NULL) {
-        struct dead_node *next = c->state->dead->next;
+    while (c->state->marks != NULL) {
+        struct node_mark *next = c->state->marks->next;
 
-        free(c->state->dead);
-        c->state->dead = next;
+        free(c->state->marks);
+        c->state->marks = next;
     }
     free(c->state);
     free(c);
@@ -390,44 +395,106 @@ void cluster_refresh_end(struct cluster *c, uint64_t begun, struct topology *fre
     finish_refresh(c);
 }
 
-static struct dead_node **find_dead(struct cluster *c, const char *host, uint16_t port)
+static struct node_mark *find_mark(const struct cluster *c, const char *host, uint16_t port)
 {
-    struct dead_node **at = &c->state->dead;
+    struct node_mark *mark = c->state->marks;
 
-    while (*at != NULL && ((*at)->port != port || strcmp((*at)->host, host) != 0))
-        at = &(*at)->next;
-    return at;
+    while (mark != NULL && (mark->port != port || strcmp(mark->host, host) != 0))
+        mark = mark->next;
+    return mark;
+}
+
+/* Under the lock. NULL: out of memory. */
+static struct node_mark *make_mark(struct cluster *c, const char *host, uint16_t port)
+{
+    struct node_mark *mark = find_mark(c, host, port);
+
+    if (mark != NULL)
+        return mark;
+    mark = malloc(sizeof *mark + strlen(host) + 1);
+    if (mark == NULL)
+        return NULL;
+    *mark = (struct node_mark){.next = c->state->marks, .port = port};
+    strcpy(mark->host, host);
+    c->state->marks = mark;
+    return mark;
+}
+
+/* Under the lock. Sessions that choose among nodes look again. */
+static void marks_changed(struct cluster *c)
+{
+    if (cluster_is_surveyed(c))
+        atomic_fetch_add_explicit(&c->version, 1, memory_order_release);
 }
 
 void cluster_mark_dead(struct cluster *c, const char *host, uint16_t port, bool dead)
 {
-    struct dead_node **at, *node;
+    struct node_mark *mark;
 
     pthread_mutex_lock(&c->state->lock);
-    at = find_dead(c, host, port);
-    node = *at;
-    if (dead && node == NULL) {
-        node = malloc(sizeof *node + strlen(host) + 1);
-        if (node != NULL) {
-            *node = (struct dead_node){.port = port};
-            strcpy(node->host, host);
-            *at = node;
-        }
-    } else if (!dead && node != NULL) {
-        *at = node->next;
-        free(node);
+    mark = dead ? make_mark(c, host, port) : find_mark(c, host, port);
+    if (mark != NULL && mark->dead != dead) {
+        mark->dead = dead;
+        marks_changed(c);
     }
     pthread_mutex_unlock(&c->state->lock);
 }
 
 bool cluster_is_dead(struct cluster *c, const char *host, uint16_t port)
 {
+    const struct node_mark *mark;
     bool dead;
 
     pthread_mutex_lock(&c->state->lock);
-    dead = *find_dead(c, host, port) != NULL;
+    mark = find_mark(c, host, port);
+    dead = mark != NULL && mark->dead;
     pthread_mutex_unlock(&c->state->lock);
     return dead;
+}
+
+void cluster_survey(struct cluster *c)
+{
+    if (!atomic_exchange(&c->surveyed, true))
+        raise_alarm();
+}
+
+bool cluster_is_surveyed(const struct cluster *c)
+{
+    return atomic_load_explicit(&c->surveyed, memory_order_relaxed);
+}
+
+void cluster_set_node_state(struct cluster *c, const char *host, uint16_t port,
+                            const struct node_state *state)
+{
+    struct node_mark *mark;
+
+    pthread_mutex_lock(&c->state->lock);
+    mark = make_mark(c, host, port);
+    if (mark != NULL && (mark->state.unreachable != state->unreachable ||
+                         mark->state.loading != state->loading ||
+                         mark->state.cut_off != state->cut_off ||
+                         strcmp(mark->state.zone, state->zone) != 0)) {
+        mark->state = *state;
+        marks_changed(c);
+    }
+    pthread_mutex_unlock(&c->state->lock);
+}
+
+void cluster_traits(struct cluster *c, const struct topology *t, const char *zone, uint8_t *traits)
+{
+    pthread_mutex_lock(&c->state->lock);
+    for (uint16_t i = 0; i < t->node_count; i++) {
+        const struct node_mark *mark = find_mark(c, t->nodes[i].host, t->nodes[i].port);
+
+        traits[i] = POLICY_FIT;
+        if (mark == NULL)
+            continue;
+        if (mark->dead || mark->state.unreachable || mark->state.loading || mark->state.cut_off)
+            traits[i] = 0;
+        if (zone[0] != '\0' && strcmp(mark->state.zone, zone) == 0)
+            traits[i] |= POLICY_LOCAL;
+    }
+    pthread_mutex_unlock(&c->state->lock);
 }
 
 void cluster_set_credentials(struct cluster *c, struct bytes command)

@@ -19,6 +19,7 @@
 struct cluster {
     _Atomic uint64_t version; /* grows with every snapshot; the first is 1 */
     _Atomic uint32_t evidence; /* grows with everything that asks for a refresh */
+    _Atomic bool surveyed;
     struct cluster *next;
     struct cluster_state *state;
 };
@@ -63,6 +64,24 @@ void cluster_refresh_end(struct cluster *, uint64_t begun, struct topology *);
  * is not connected to: its kernel may still accept what its server never answers. */
 void cluster_mark_dead(struct cluster *, const char *host, uint16_t port, bool dead);
 bool cluster_is_dead(struct cluster *, const char *host, uint16_t port);
+
+/* What a node says of itself, as far as it decides who answers reads. */
+struct node_state {
+    bool unreachable;
+    bool loading;
+    bool cut_off;  /* a replica that does not hear its master, though that is there */
+    char zone[64]; /* availability zone; empty: it did not say */
+};
+
+/* Sessions of this cluster read from replicas: the keeper is to ask the nodes how they are. */
+void cluster_survey(struct cluster *);
+bool cluster_is_surveyed(const struct cluster *);
+/* Sessions hear of what changed as of a new snapshot. */
+void cluster_set_node_state(struct cluster *, const char *host, uint16_t port,
+                            const struct node_state *);
+/* POLICY_FIT and POLICY_LOCAL of every node of the topology. A node nobody knows anything of is
+ * fit. `zone` may be empty: nothing is local then. */
+void cluster_traits(struct cluster *, const struct topology *, const char *zone, uint8_t *traits);
 
 /* The AUTH that a session of this cluster proved good, as a RESP command; the
  * keeper asks with it. Copied. cluster_credentials() gives a malloc'ed copy, or NULL. */

@@ -1,5 +1,5 @@
 /* A reply that arrived: whose it is, whether it redirects, and what becomes of it. */
-#include "session/request.h"
+#include "session/reads.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -84,6 +84,8 @@ void answer_complete(struct session *s, struct part *part, struct link *link, co
         return;
     }
     part->state = PART_ANSWERED;
+    if (part->writes | part->away)
+        reads_answered(s, part);
     if (part->troubled)
         trouble_answered(s, part);
     if (r->fanout != NULL)
@@ -245,9 +247,23 @@ static redirect_handler *const handler_of[] = {
     [REDIRECT_NOSCRIPT] = on_noscript,
 };
 
+/* Until the part is in its place in the queue of its slot, what is held there stays: the handler
+ * may take a newer snapshot first, and that releases. */
+static void keep_place(struct session *s, const struct redirected *r)
+{
+    struct trouble *t = r->part->slot == r->what.slot || r->what.slot == SLOT_NONE
+                            ? trouble_find(s, r->part->slot)
+                            : NULL;
+
+    if (t != NULL)
+        trouble_count(t, r->part);
+}
+
 /* The part has its own bytes and is off the link. True: it is on its way again. */
 static bool redirected(struct session *s, struct redirected *r)
 {
+    if (r->part->away && reads_refused(s, r->part, r->link, &r->what))
+        return true;
     if (handler_of[r->what.action] == NULL || s->topology == NULL)
         return false;
     if (r->part->impatient)
@@ -257,6 +273,7 @@ static bool redirected(struct session *s, struct redirected *r)
                     REDIRECTS_MAX, (int)(r->length - 3), r->reply + 1);
         return true;
     }
+    keep_place(s, r);
     return handler_of[r->what.action](s, r);
 }
 
@@ -306,12 +323,12 @@ static void answered_unheard(struct session *s, struct link *link, const char *r
 }
 
 /* All of its request, never in trouble, and nothing is learned from its reply. */
-static inline bool is_simple(const struct part *part)
+static inline bool is_simple(const struct session *s, const struct part *part)
 {
     const struct request *r = part->request;
 
     return part->skip == 0 && !part->troubled && !part->out_of_order && r->fanout == NULL &&
-           r->kind == REQUEST_ORDINARY;
+           r->kind == REQUEST_ORDINARY && (s->reads == NULL || !(part->writes || part->away));
 }
 
 void answer_run(struct session *s, struct link *link)
@@ -323,7 +340,7 @@ void answer_run(struct session *s, struct link *link)
 
     if (link->frame.needed != 0)
         return;
-    while ((part = link->sent.head) != NULL && is_simple(part) &&
+    while ((part = link->sent.head) != NULL && is_simple(s, part) &&
            part->at + part->length <= link->out_flushed &&
            (length = frame_quick(link_reply(link, link->in_scanned),
                                  (size_t)(end - link->in_scanned))) > 0) {

@@ -1,5 +1,5 @@
 /* Which link a part goes to, and whether it may go now. */
-#include "session/request.h"
+#include "session/reads.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -11,7 +11,8 @@ struct link *dispatch_link_to(struct session *s, const char *host, size_t host_l
     char *name;
 
     for (link = s->links; link != NULL; link = link->next)
-        if (!link->probe && link->feed == NULL && link_is(link, host, host_length, port))
+        if (!link->probe && !link->reader && link->feed == NULL &&
+            link_is(link, host, host_length, port))
             return link;
     name = strndup(host, host_length);
     link = name ? link_create(name, port) : NULL;
@@ -50,7 +51,7 @@ uint16_t dispatch_any_slot(const struct session *s)
 
 static bool is_master(const struct session *s, const struct link *link)
 {
-    return link->node != NODE_NONE && s->topology->nodes[link->node].master;
+    return !link->reader && link->node != NODE_NONE && s->topology->nodes[link->node].master;
 }
 
 /* A keyless command goes to a master that is there already, else to one that has
@@ -148,9 +149,7 @@ void dispatch_waiting(struct session *s, struct link *link)
     }
 }
 
-/* The slot has a record, or is migrating: the part takes its place in its queue. */
-static void dispatch_carefully(struct session *s, struct part *part, const char *bytes,
-                               size_t length)
+void dispatch_hold(struct session *s, struct part *part, const char *bytes, size_t length)
 {
     struct trouble *t;
 
@@ -166,9 +165,11 @@ void dispatch_part(struct session *s, struct part *part, const char *bytes, size
 {
     struct link *link;
 
+    if (s->reads != NULL && reads_dispatch(s, part, bytes, length))
+        return;
     if (s->careful && part->slot != SLOT_NONE &&
         (trouble_find(s, part->slot) != NULL || topology_is_migrating(s->topology, part->slot))) {
-        dispatch_carefully(s, part, bytes, length);
+        dispatch_hold(s, part, bytes, length);
         return;
     }
     link = dispatch_route(s, part);

@@ -1,6 +1,6 @@
 #include <errno.h>
 
-#include "session/request.h"
+#include "session/reads.h"
 
 static inline void count(_Atomic uint32_t *counter)
 {
@@ -14,15 +14,32 @@ static bool nothing_else(const struct session *s)
            !s->ending && s->guards == 0 && s->in.head == s->in.tail && cluster_version(s->cluster) == s->version;
 }
 
+static bool is_idle(const struct link *link)
+{
+    return !link->dirty && link->sent.head == NULL && link->out.head == link->out.tail &&
+           link->in.head == link->in.tail;
+}
+
+/* By the read policy, when it can take the command right now. */
+static struct link *ready_reader(struct session *s, const struct command *c, uint16_t slot)
+{
+    struct link *link = s->overrides == NULL ? reads_express(s, c, slot) : NULL;
+
+    if (link != NULL && link->state == LINK_UP && is_idle(link))
+        return link;
+    if (s->overrides == NULL)
+        reads_express_undo(s);
+    return NULL;
+}
+
 /* The link of a slot, when it can take a command right now. */
-static struct link *ready_link(const struct session *s, uint16_t slot)
+static struct link *ready_link(struct session *s, const struct command *c, uint16_t slot)
 {
     struct link *link = dispatch_quick(s, slot);
 
-    if (link == NULL || link->dirty || link->sent.head != NULL ||
-        link->out.head != link->out.tail || link->in.head != link->in.tail)
-        return NULL;
-    return link;
+    if (link != NULL && is_idle(link))
+        return link;
+    return s->reads != NULL ? ready_reader(s, c, slot) : NULL;
 }
 
 /* The row and the key of a single whole command that goes to the node of its only key. NULL: it
@@ -58,7 +75,7 @@ struct link *session_express(struct session *s, const char *bytes, size_t length
     if (!nothing_else(s) || (c = read_single(s, bytes, length, &key)) == NULL)
         return NULL;
     slot = slot_of_key(key.data, key.length);
-    link = ready_link(s, slot);
+    link = ready_link(s, c, slot);
     if (link == NULL || !buffer_append(&link->out, bytes, length))
         return NULL;
     count(&link->asked);
@@ -78,6 +95,8 @@ bool session_express_answered(struct session *s, const char *reply, size_t lengt
     if (link->out.capacity > LINK_KEEP)
         buffer_relax(&link->out, LINK_KEEP);
     s->express.link = NULL;
+    if (s->reads != NULL)
+        reads_wrote(s, s->express.command, s->express.slot);
     return true;
 }
 
@@ -94,6 +113,8 @@ void session_unexpress(struct session *s)
         return;
     r->part.slot = e.slot;
     r->part.repeatable = command_repeatable(e.command);
+    if (s->reads != NULL)
+        reads_resume(s, &r->part, e.link);
     link_resume(e.link, &r->part, e.length);
     session_touch(s, e.link);
 }

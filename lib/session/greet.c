@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+static const char read_only[] = "*1\r\n$8\r\nREADONLY\r\n";
+
 /* The later of two commands of one kind replaces the earlier, and its place. */
 static void forget(struct session *s, const struct command *command)
 {
@@ -113,6 +115,9 @@ bool greet_link(struct session *s, struct link *link)
             return false;
         link->greetings++;
     }
+    if (link->reader && !link_send_raw(link, read_only, sizeof read_only - 1))
+        return false;
+    link->greetings += link->reader;
     session_touch(s, link);
     return true;
 }

@@ -1,6 +1,7 @@
 /* What a command becomes: one part, one a slot or shard, or an answer from here.
  * The class of the command decides, by the table at the end. */
 #include "session/plan.h"
+#include "session/reads.h"
 #include "session/script.h"
 #include "session/transaction.h"
 
@@ -305,7 +306,8 @@ static bool is_barrier(struct session *s, const struct command *c)
     if (s->state == SESSION_TRANSACTING)
         return ends_transaction(c);
     return c == NULL || class_is_barrier[c->klass] || is_script_barrier(s, c) ||
-           ((c->flags & COMMAND_BLOCKING) != 0 && command_blocks(c, s->argv.words, s->argv.count));
+           ((c->flags & COMMAND_BLOCKING) != 0 && command_blocks(c, s->argv.words, s->argv.count)) ||
+           reads_is_barrier(s, c);
 }
 
 /* Before the server lets us in, it hears everything as the application says it. */
@@ -440,20 +442,24 @@ static bool may_plan(const struct session *s)
            (session_routes(s) || s->state == SESSION_LOCKED);
 }
 
-size_t plan_bytes(struct session *s, const char *bytes, size_t length)
+static size_t plan_some(struct session *s, const char *bytes, size_t length)
 {
     size_t done = 0, used = 0;
     const char *why = NULL;
 
     s->in_needed = 0;
     while (done < length && may_plan(s)) {
-        done += plan_known(s, bytes + done, length - done);
+        if (s->overrides == NULL)
+            done += plan_known(s, bytes + done, length - done);
+        else if (!reads_begin_command(s, s->planned + done))
+            break;
         if (done == length || !may_plan(s))
             break;
         switch (parse_command(&s->argv, bytes + done, length - done, &used, &why)) {
         case PARSE_WHOLE:
             if (!plan_command(s, bytes + done, used))
                 return done;
+            reads_end_command(s);
             done += used;
             break;
         case PARSE_EMPTY:
@@ -470,6 +476,14 @@ size_t plan_bytes(struct session *s, const char *bytes, size_t length)
             return length;
         }
     }
+    return done;
+}
+
+size_t plan_bytes(struct session *s, const char *bytes, size_t length)
+{
+    size_t done = plan_some(s, bytes, length);
+
+    s->planned += done;
     return done;
 }
 

@@ -1,6 +1,7 @@
 /* What becomes of parts when the ground moves: a connection is lost, or a newer
  * snapshot gives slots to other nodes. */
 #include "session/feed.h"
+#include "session/reads.h"
 #include "session/script.h"
 #include "session/transaction.h"
 
@@ -14,10 +15,13 @@ static const char *reason(int why)
     return why == 0 ? "the server closed the connection" : strerror(why);
 }
 
-void recover_requeue(struct session *s, struct part *part)
+/* Into the queue of its slot, to be released. NULL: it needs none. */
+static struct trouble *requeue(struct session *s, struct part *part)
 {
     struct trouble *t;
 
+    if (reads_again(s, part))
+        return NULL;
     trouble_left(s, part);
     part->target = NULL;
     part->asking = false;
@@ -25,15 +29,22 @@ void recover_requeue(struct session *s, struct part *part)
     part->out_of_order = true;
     if (part->slot == SLOT_NONE || s->topology == NULL) {
         dispatch_part(s, part, part->bytes, part->length);
-        return;
+        return NULL;
     }
     t = trouble_open(s, part->slot);
-    if (t == NULL) {
+    if (t == NULL)
         session_end(s, ENOMEM);
-        return;
-    }
-    trouble_hold(s, t, part);
-    trouble_release(s, t);
+    else
+        trouble_hold(s, t, part);
+    return t;
+}
+
+void recover_requeue(struct session *s, struct part *part)
+{
+    struct trouble *t = requeue(s, part);
+
+    if (t != NULL)
+        trouble_release(s, t);
 }
 
 static struct part *reversed(struct part *chain)
@@ -166,9 +177,9 @@ static void fail_impatient(struct session *s, struct link *link, int why)
         if (chain->impatient)
             answer_fail(s, chain, "UNREACHABLE redisroute: %s cannot be reached (%s)", link->name,
                         reason(why));
-        else if (chain->slot == SLOT_NONE && s->topology != NULL)
+        else if ((chain->slot == SLOT_NONE && s->topology != NULL) || chain->away)
             recover_requeue(s, chain);
-        else
+        else if (!reads_again(s, chain))
             part_push(&link->waiting, chain);
     }
 }
@@ -305,7 +316,7 @@ void session_advance(struct session *s)
 
 static bool belongs(struct session *s, struct part *part, const struct link *link)
 {
-    if (part->slot == SLOT_NONE || part->target != NULL || part->troubled)
+    if (part->slot == SLOT_NONE || part->target != NULL || part->troubled || part->away)
         return true;
     return !topology_is_migrating(s->topology, part->slot) && dispatch_route(s, part) == link;
 }
@@ -326,19 +337,21 @@ static void count_strays(struct session *s, struct link *link)
         }
 }
 
+/* Nothing is released before all that has to move is in its queue. */
 static void move_waiting(struct session *s, struct link *link)
 {
     struct part *chain = part_take_all(&link->waiting), *next;
 
     for (; chain != NULL && s->state != SESSION_ENDED; chain = next) {
         bool stays = chain->target != NULL ||
-                     (chain->slot != SLOT_NONE && dispatch_route(s, chain) == link);
+                     (chain->away ? reads_may_stay(s, chain, link)
+                                  : chain->slot != SLOT_NONE && dispatch_route(s, chain) == link);
 
         next = chain->next;
         if (stays)
             part_push(&link->waiting, chain);
         else
-            recover_requeue(s, chain);
+            requeue(s, chain);
     }
 }
 
@@ -352,7 +365,7 @@ static bool map_links(struct session *s)
         struct bytes host = {link->host, strlen(link->host)};
 
         link->node = link->probe ? NODE_NONE : topology_find(s->topology, host, link->port);
-        if (link->node != NODE_NONE && link->feed == NULL)
+        if (link->node != NODE_NONE && !link->reader && link->feed == NULL)
             map[link->node] = link;
     }
     free(s->link_of_node);
@@ -369,7 +382,7 @@ void session_adopt(struct session *s)
         cluster_version(s->cluster) == s->version)
         return;
     s->topology = cluster_topology(s->cluster, &s->version);
-    mapped = map_links(s);
+    mapped = map_links(s) && reads_adopt(s);
     topology_unref(old);
     if (!mapped) {
         session_end(s, ENOMEM);

@@ -94,12 +94,12 @@ void plan_input(struct session *);
 /* Plans bytes that are not in `in`; returns how many were taken. */
 size_t plan_bytes(struct session *, const char *bytes, size_t length);
 
-/* The link of a slot's owner, when that is all there is to say: nothing is in trouble, and the link
- * is up. Else NULL, and dispatch_part knows. */
+/* The link of a slot's owner, when that is all there is to say: nothing is in trouble, only masters
+ * are read from, and the link is up. Else NULL, and dispatch_part knows. */
 static inline struct link *dispatch_quick(const struct session *s, uint16_t slot)
 {
     uint16_t node = s->topology->owner[slot];
-    struct link *link = node != NODE_NONE && !s->careful ? s->link_of_node[node] : NULL;
+    struct link *link = node != NODE_NONE && !s->careful && s->reads == NULL ? s->link_of_node[node] : NULL;
 
     return link != NULL && link->state == LINK_UP ? link : NULL;
 }
@@ -107,6 +107,8 @@ static inline struct link *dispatch_quick(const struct session *s, uint16_t slot
 /* Sends a part to where it belongs now, or queues it where it has to wait. The
  * bytes are those of its command; the part's own, when it has its own. */
 void dispatch_part(struct session *, struct part *, const char *bytes, size_t length);
+/* … in the queue of its slot, whatever the state of the slot. */
+void dispatch_hold(struct session *, struct part *, const char *bytes, size_t length);
 /* Chooses the link for a part. NULL: out of memory. */
 struct link *dispatch_route(struct session *, struct part *);
 /* Puts the part on that link: into its stream, or into its waiting queue. */

@@ -5,6 +5,7 @@
 
 #include "session/feed.h"
 #include "session/script.h"
+#include "session/reads.h"
 #include "session/transaction.h"
 
 int64_t session_now(const struct session *s)
@@ -19,6 +20,7 @@ struct session *session_create(const struct session_settings *settings)
     if (s == NULL)
         return NULL;
     s->settings = *settings;
+    s->policy = settings->read_policy;
     s->home = link_create(settings->host, settings->port);
     if (s->home == NULL) {
         free(s);
@@ -40,6 +42,7 @@ void session_destroy(struct session *s)
     transaction_destroy(s);
     feeds_destroy(s);
     script_destroy(s);
+    reads_destroy(s);
     while (s->links != NULL) {
         struct link *next = s->links->next;
 
@@ -128,7 +131,7 @@ void session_link_opened(struct session *s, struct link *link)
     if (link->probe) {
         link->state = LINK_UP;
         discover_ask(s, link);
-    } else if (s->greetings != NULL) {
+    } else if (s->greetings != NULL || link->reader) {
         link->state = LINK_GREETING;
         if (!greet_link(s, link))
             session_end(s, ENOMEM);

@@ -21,6 +21,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "config/read_policy.h"
 #include "link/link.h"
 #include "route/cluster.h"
 #include "session/parse.h"
@@ -46,6 +47,9 @@ struct session_settings {
     int64_t connect_timeout_ms;
     int64_t link_idle_timeout_ms; /* 0: links are kept */
     clock_fn *clock;
+    enum read_policy read_policy;
+    int64_t read_your_writes_ms; /* how long reads of a slot stay with the master after a write */
+    const char *zone;            /* ours; NULL or empty: unknown. Outlives the session */
 };
 
 /* Modes of the connection, bits of session.guards: while there is one, every command is looked at
@@ -87,6 +91,7 @@ struct session {
     struct cluster *cluster;
     uint64_t version; /* of the snapshot */
     struct argv argv; /* of the command being planned */
+    struct reads *reads; /* NULL: only the master is read from */
     struct express express;
     struct shapes shapes;
 
@@ -96,6 +101,11 @@ struct session {
     struct slab *slabs;
     size_t delivered; /* bytes of the head's reply that are delivered */
     uint64_t sequence;
+    uint64_t planned; /* bytes of the application's stream; those of the short way do not count */
+    struct override *overrides; /* policies for what is not planned yet; in order */
+    enum read_policy policy;    /* of what is planned next */
+    enum read_policy policy_before; /* once: of what is planned after the next */
+    bool once;
     uint32_t unanswered; /* requests without a reply */
     uint32_t troubles;   /* slots with a record */
     struct request *barrier; /* nothing behind it is planned before it is answered */
@@ -172,6 +182,10 @@ static inline bool session_is_silent(const struct session *s)
 }
 /* Nothing needs this link just because it is open. */
 bool session_link_is_idle(const struct session *, const struct link *);
+
+/* The policy of the commands behind the next `ahead` bytes that are accepted, or of the first of
+ * them only. False: out of memory; nothing has changed. */
+bool session_set_read_policy(struct session *, enum read_policy, size_t ahead, bool stays);
 
 /* A command that blocks at the server (BLPOP …) is under way: its answer may never come. */
 bool session_is_blocked(const struct session *);

@@ -5,6 +5,7 @@
 
 #include "route/redirect.h"
 #include "route/slot.h"
+#include "session/reads.h"
 #include "session/script.h"
 
 static const char multi[] = "*1\r\n$5\r\nMULTI\r\n";
@@ -94,6 +95,11 @@ bool session_holds(const struct session *s, const struct link *link)
     const struct transaction *t = s->transaction;
 
     return t != NULL && (t->link == link || t->guard.link == link);
+}
+
+bool transaction_is_guarded(const struct session *s)
+{
+    return s->transaction != NULL && s->transaction->guard.set;
 }
 
 bool session_transaction_waits(const struct session *s)
@@ -224,6 +230,8 @@ static void finish(struct session *s, const struct link *link)
     progressed(t);
     buffer_deinit(&t->log);
     t->logged = 0;
+    if (s->reads != NULL && !t->only_reads && link != NULL)
+        reads_wrote(s, NULL, t->slot);
     t->link = NULL;
     t->slot = SLOT_NONE;
     t->doomed = t->malformed = t->over = t->spared = t->unknown = false;

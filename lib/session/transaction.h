@@ -31,6 +31,9 @@ void transaction_complete(struct session *, struct part *, const char *reply, si
 /* Its connection was lost. Without bytes: it may have run, and must not run twice. */
 void transaction_part_lost(struct session *, struct part *);
 
+/* A server watches keys for the next transaction. */
+bool transaction_is_guarded(const struct session *);
+
 /* The server took a WATCH. */
 void transaction_watched(struct session *, const struct part *, struct link *);
 /* The connection was lost, and its parts were given back. */

@@ -12,7 +12,7 @@
  * front of all that was issued behind it.
  *
  * A slot without a record has all its parts in flight on one link, its owner's. */
-#include "session/request.h"
+#include "session/reads.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -143,6 +143,8 @@ static struct part *unhold_head(struct trouble *t)
 
 static bool may_send(const struct session *s, const struct trouble *t, const struct link *link)
 {
+    if (s->reads != NULL && reads_block(s, t->held))
+        return false;
     if (t->in_flight == 0)
         return true;
     /* A server that refuses for a while (LOADING) may stop to do so between two commands. */
@@ -194,6 +196,7 @@ void trouble_answered(struct session *s, struct part *part)
 
 void trouble_left(struct session *s, struct part *part)
 {
+    reads_left(s, part);
     if (part->troubled)
         uncount(trouble_find(s, part->slot), part);
 }

@@ -4,6 +4,9 @@
 #include <errno.h>
 
 #include "redisroute/redisroute.h"
+#include "socket/descriptor.h"
+#include "socket/endpoint.h"
+#include "socket/hooks.h"
 #include "socket/stream.h"
 
 #define TEXT_OF(x) #x
@@ -101,4 +104,33 @@ PUBLIC void redisRouteClose(redisRouteSession *session)
 PUBLIC const char *redisRouteErrorText(const redisRouteSession *session)
 {
     return session != NULL ? session->stream.error : stream_open_error;
+}
+
+/* --- read policies --- */
+
+_Static_assert((int)REDISROUTE_READ_AZ_AFFINITY_REPLICAS_AND_PRIMARY ==
+                   (int)READ_AZ_AFFINITY_REPLICAS_AND_PRIMARY,
+               "the public policies are the configuration's");
+
+static int set_policy(redisContext *c, enum redisRouteReadPolicy policy, bool stays)
+{
+    struct endpoint *ep = c->err ? NULL : descriptor_find(c->fd);
+
+    if ((unsigned)policy >= READ_POLICIES)
+        return REDIS_ERR;
+    if (ep == NULL)
+        return REDIS_OK;
+    return endpoint_set_read_policy(ep, (enum read_policy)policy, hooks_unsent(c), stays)
+               ? REDIS_OK
+               : REDIS_ERR;
+}
+
+PUBLIC int redisRouteSetReadPolicy(redisContext *c, enum redisRouteReadPolicy policy)
+{
+    return set_policy(c, policy, true);
+}
+
+PUBLIC int redisRouteNextReadPolicy(redisContext *c, enum redisRouteReadPolicy policy)
+{
+    return set_policy(c, policy, false);
 }

@@ -64,6 +64,9 @@ static bool make_session(struct endpoint *ep)
         .connect_timeout_ms = config->connect_timeout_ms,
         .link_idle_timeout_ms = config->link_idle_timeout_ms,
         .clock = clock_now_ms,
+        .read_policy = config->read_policy,
+        .read_your_writes_ms = config->read_your_writes_ms,
+        .zone = config->zone,
     };
 
     keeper_prepare();
@@ -856,6 +859,11 @@ bool endpoint_has_news(struct endpoint *ep)
     pump_ready(ep);
     settle(ep);
     return session_deliverable(ep->session) || ep->session->state == SESSION_ENDED;
+}
+
+bool endpoint_set_read_policy(struct endpoint *ep, enum read_policy policy, size_t ahead, bool stays)
+{
+    return ready(ep) && session_set_read_policy(ep->session, policy, ahead, stays);
 }
 
 void endpoint_expect_poll(struct endpoint *ep)

@@ -81,6 +81,10 @@ int endpoint_connect_error(struct endpoint *);
 
 /* Does what an asynchronous context has to do. True: the next read says something. */
 bool endpoint_has_news(struct endpoint *);
+
+/* See session_set_read_policy. False: out of memory. */
+bool endpoint_set_read_policy(struct endpoint *, enum read_policy, size_t ahead, bool stays);
+
 /* The program is going to wait on the descriptor, not in read(). */
 void endpoint_expect_poll(struct endpoint *);
 /* The program keeps the descriptor without the context: it gets the real socket. */

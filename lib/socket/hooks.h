@@ -3,6 +3,7 @@
 #define REDISROUTE_SOCKET_HOOKS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 struct redisAsyncContext;
 
@@ -11,5 +12,9 @@ bool hooks_connecting_async(void);
 void hooks_set_connecting_async(bool async);
 /* hiredis has just asked the program's loop for a write event. */
 void hooks_write_event_wanted(struct redisAsyncContext *);
+
+/* Bytes of commands that hiredis has formatted and not written yet. */
+struct redisContext;
+size_t hooks_unsent(const struct redisContext *);
 
 #endif

@@ -2,6 +2,7 @@
 #pragma GCC visibility push(default)
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
+#include <hiredis/sds.h>
 #pragma GCC visibility pop
 
 #include "socket/hooks.h"
@@ -16,6 +17,11 @@ redisContext *__real_redisConnectBindNonBlockWithReuse(const char *ip, int port,
 redisContext *__wrap_redisConnectBindNonBlockWithReuse(const char *ip, int port,
                                                        const char *source);
 /* NOLINTEND */
+
+size_t hooks_unsent(const redisContext *c)
+{
+    return sdslen(c->obuf);
+}
 
 redisContext *__wrap_redisConnectNonBlock(const char *ip, int port)
 {

@@ -2,6 +2,7 @@
 #pragma GCC visibility push(default)
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
+#include <hiredis/sds.h>
 #pragma GCC visibility pop
 
 #include "socket/endpoint.h"
@@ -48,4 +49,9 @@ int redisAsyncSetConnectCallbackNC(redisAsyncContext *ac, redisConnectCallbackNC
     if (result == REDIS_OK)
         hooks_write_event_wanted(ac);
     return result;
+}
+
+size_t hooks_unsent(const redisContext *c)
+{
+    return hi_sdslen(c->obuf);
 }

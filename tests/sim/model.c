@@ -196,10 +196,12 @@ static const struct {
     run *run;
     int step;   /* from key to key */
     int behind; /* words that stand behind the keys */
+    bool reads;
 } calls[] = {
-    {"get", run_get, 1, 0},     {"mget", run_mget, 1, 0}, {"set", run_set, 2, 0},
-    {"mset", run_set, 2, 0},    {"incr", run_incr, 1, 0}, {"del", run_del, 1, 0},
-    {"blpop", run_blpop, 1, 1},
+    {"get", run_get, 1, 0, true},      {"mget", run_mget, 1, 0, true},
+    {"set", run_set, 2, 0, false},     {"mset", run_set, 2, 0, false},
+    {"incr", run_incr, 1, 0, false},   {"del", run_del, 1, 0, false},
+    {"blpop", run_blpop, 1, 1, false},
 };
 
 void model_wake(struct model *m, struct model_client *c, struct buffer *reply)
@@ -262,7 +264,7 @@ static int missing(const struct call *c, int shard)
 }
 
 /* True: it may run here. Else the reply says why not. */
-static bool admit(struct call *c, bool asking)
+static bool admit(struct call *c, bool asking, bool reads)
 {
     const struct model *m = c->m;
     const struct model_slot *s = &m->slots[c->keys[0].slot];
@@ -295,6 +297,10 @@ static bool admit(struct call *c, bool asking)
         say(c->reply, "-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
         return false;
     }
+    /* Replicas are in step at once: that is what makes a write overtake a read. */
+    if (!master && reads && c->client->readonly && s->owner == c->shard &&
+        (s->target == MODEL_NOWHERE || gone == 0))
+        return true;
     say_moved(c);
     return false;
 }
@@ -320,7 +326,7 @@ static enum model_outcome execute_keyed(struct call *c, size_t kind, bool asking
             say(c->reply, "-ERR no key of the model\r\n");
             return MODEL_ANSWERED;
         }
-    if (admit(c, asking))
+    if (admit(c, asking, calls[kind].reads))
         calls[kind].run(c);
     return c->client->waits_for == MODEL_NOWHERE ? MODEL_ANSWERED : MODEL_BLOCKED;
 }
@@ -337,6 +343,9 @@ static bool execute_here(struct call *c)
 
     if (named(argv, 0, "client") && named(argv, 1, "setname")) {
         c->client->name = atoi(argv->words[2].data + 1);
+        say(c->reply, "+OK\r\n");
+    } else if (named(argv, 0, "readonly")) {
+        c->client->readonly = true;
         say(c->reply, "+OK\r\n");
     } else if (c->m->nodes[c->client->node].loading) {
         say(c->reply, "-LOADING Redis is loading the dataset in memory\r\n");

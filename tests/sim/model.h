@@ -77,6 +77,7 @@ struct model {
 struct model_client {
     int node;
     bool asking;
+    bool readonly;
     int name;      /* CLIENT SETNAME's number; 0: none */
     int waits_for; /* slot whose list it waits on; MODEL_NOWHERE: it does not wait */
     char key[32];

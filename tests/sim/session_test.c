@@ -254,6 +254,8 @@ static void random_run(uint64_t seed)
     struct weather weather;
     int to_ask, steps;
 
+    world_policy = seed / 2 % 2 ? (enum read_policy)(seed / 4 % READ_POLICIES) : READ_MASTER;
+    world_policies = seed / 2 % 2 && seed % 2;
     set_up(&w, seed, false);
     weather = any_weather(&w);
     to_ask = 5 + (int)world_random(&w, 60);
@@ -268,6 +270,8 @@ static void random_run(uint64_t seed)
     check_states(&w);
     world_check(&w);
     world_deinit(&w);
+    world_policy = READ_MASTER;
+    world_policies = false;
 }
 
 static void random_runs_keep_the_rules(void **state)

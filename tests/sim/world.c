@@ -19,6 +19,8 @@
 enum { FIRST_PORT = 7000, STEPS_MOST = 200000, REFRESH_PERIOD_MS = 1000 };
 
 int64_t world_now_ms;
+enum read_policy world_policy;
+bool world_policies;
 
 /* The seed decides everything, and so it has to decide this. These two replace base/clock.c. */
 static uint64_t jitter;
@@ -108,6 +110,7 @@ static void begin_session(struct world *w, struct sim *sim)
                                               .port = FIRST_PORT,
                                               .failover_timeout_ms = w->failover_timeout_ms,
                                               .connect_timeout_ms = WORLD_CONNECT_MS,
+                                              .read_policy = w->policy,
                                               .clock = now};
 
     INSIDE(sim->session = session_create(&settings));
@@ -116,6 +119,11 @@ static void begin_session(struct world *w, struct sim *sim)
     sim->session->cluster = w->cluster;
     sim->session->state = SESSION_ROUTING;
     INSIDE(session_adopt(sim->session));
+}
+
+static bool steers(const struct world *w)
+{
+    return w->policy != READ_MASTER || w->policies;
 }
 
 void world_init(struct world *w, uint64_t seed, int shards, int sessions, bool discovers,
@@ -130,7 +138,9 @@ void world_init(struct world *w, uint64_t seed, int shards, int sessions, bool d
                         .discovers = discovers,
                         .failover_timeout_ms = failover_timeout_ms,
                         .refresh_at_ms = -1,
-                        .refresh_end_ms = -1};
+                        .refresh_end_ms = -1,
+                        .policy = world_policy,
+                        .policies = world_policies};
     world_now_ms = 1000;
     jitter = seed;
     /* Clusters that were discovered are known by their addresses for ever. */
@@ -281,6 +291,20 @@ struct asked *world_ask(struct world *w, int session, enum asked_kind kind, int 
     return a;
 }
 
+static void some_policy(struct world *w, int session)
+{
+    enum read_policy policy = (enum read_policy)world_random(w, READ_POLICIES);
+    bool stays = world_chance(w, 50), ok;
+
+    trace(w, "%s %s", read_policy_name(policy), stays ? "from here on" : "once");
+    if (w->sims[session].session == NULL)
+        return;
+    INSIDE(ok = session_set_read_policy(w->sims[session].session, policy,
+                                        buffer_length(&w->sims[session].unsent), stays));
+    if (!ok && !w->broken)
+        world_fail(w, "no memory for a policy");
+}
+
 void world_ask_random(struct world *w, int session, bool blocking)
 {
     static const uint8_t weights[ASKED_KINDS] = {
@@ -304,6 +328,8 @@ void world_ask_random(struct world *w, int session, bool blocking)
         slots[i] = (int)world_random(w, MODEL_SLOTS);
         index[i] = session * 2 + (int)world_random(w, 2);
     }
+    if (w->policies && world_chance(w, 10))
+        some_policy(w, session);
     world_ask(w, session, (enum asked_kind)kind, keys, slots, index);
 }
 
@@ -1101,6 +1127,9 @@ static void check_error(const struct world *w, const struct asked *a)
 
     if (strstr(a->reply, "is unknown") != NULL)
         return;
+    if (strstr(a->reply, "no replica can be read") != NULL && steers(w) &&
+        (w->policies || w->policy == READ_REPLICA) && !kinds[a->kind].writes)
+        return;
     if (w->rude && (starts(a, "-ERR max number")))
         return;
     if (strstr(a->reply, "more than 16 redirections") != NULL)
@@ -1132,7 +1161,7 @@ static bool may_be_overtaken(const struct world *w, const struct asked *a)
 static void check_order_of(const struct world *w, int session, int slot, int index, bool list)
 {
     const struct sim *sim = &w->sims[session];
-    long at = 0;
+    long at = 0, wrote = 0; /* reads of several nodes have no order among themselves */
 
     for (int n = 0; n < sim->done; n++) {
         const struct asked *a = &w->asked[sim->requests[n]];
@@ -1148,13 +1177,14 @@ static void check_order_of(const struct world *w, int session, int slot, int ind
             if (a->slots[i] != slot || a->index[i] != index)
                 continue;
             if (reads)
-                place = find_run(&w->model, a->tags[i], &values[i], at);
+                place = find_run(&w->model, a->tags[i], &values[i], steers(w) ? wrote : at);
             else
                 while ((size_t)place < w->model.log_count && w->model.log[place].tag != a->tags[i])
                     place++;
             if (place < 0 || (size_t)place == w->model.log_count)
                 world_fail(w, "%s #%u did not run in its turn", kinds[a->kind].name, a->tags[i]);
-            at = place;
+            at = place > at ? place : at;
+            wrote = reads ? wrote : at;
         }
     }
 }

@@ -104,10 +104,15 @@ struct world {
     bool unbound;   /* slots may be nobody's */
     bool in_pieces; /* what moves, moves in pieces of a random size */
     bool express;   /* single commands may take the short way */
+    enum read_policy policy; /* of the sessions, in the beginning */
+    bool policies; /* … and they change */
     bool trace;
 };
 
 extern int64_t world_now_ms;
+/* Of the worlds that are made next. */
+extern enum read_policy world_policy;
+extern bool world_policies;
 
 uint32_t world_random(struct world *, uint32_t below);
 bool world_chance(struct world *, uint32_t percent);
