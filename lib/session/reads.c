@@ -249,6 +249,7 @@ static void no_replica(struct session *s, struct part *part)
     const struct node *owner = &s->topology->nodes[s->topology->owner[part->slot]];
     int replicas = s->topology->shards[owner->shard].count - 1;
 
+    cluster_suspect(s->cluster); /* servers do not name one that has yet to begin */
     if (replicas == 0)
         answer_fail(s, part, "UNREACHABLE redisroute: no replica can be read: %s:%u has none, and the read policy is REPLICA",
                     owner->host, (unsigned)owner->port);
