@@ -616,7 +616,7 @@ void transaction_reply(struct session *s, struct link *link, const char *reply, 
         refuse(s, link, reply, length);
     if (s->state == SESSION_ENDED)
         return;
-    if (t->refusal != NULL && (kind != REQUEST_EXEC || reply[0] == '-'))
+    if (t->refusal != NULL && (kind != REQUEST_EXEC || t->spared || reply[0] == '-'))
         take_back(s, link, part);
     else if (kind == REQUEST_QUEUED)
         queued_reply(s, link, part, reply, length, position);

@@ -81,7 +81,13 @@ void model_deinit(struct model *m)
 
 void model_client_init(struct model_client *c, int node)
 {
-    *c = (struct model_client){.node = node, .waits_for = MODEL_NOWHERE};
+    *c = (struct model_client){
+        .node = node, .waits_for = MODEL_NOWHERE, .watched = {MODEL_NOWHERE, 0}};
+}
+
+void model_client_deinit(struct model_client *c)
+{
+    buffer_deinit(&c->queue);
 }
 
 int model_node_at(const struct model *m, uint16_t port)
@@ -108,6 +114,14 @@ static void enter(struct model *m, const struct model_client *c, uint32_t tag, b
     }
     m->log[m->log_count++] = (struct model_entry){
         .tag = tag, .node = c->node, .name = c->name, .null = null, .result = result};
+}
+
+void model_touch(struct model *m, int slot, int key)
+{
+    const struct model_client nobody = {.node = -1};
+
+    m->touched[slot][key]++;
+    enter(m, &nobody, 0, false, slot * MODEL_KEYS + key);
 }
 
 /* --- commands --- */
@@ -191,6 +205,17 @@ static void run_blpop(struct call *c)
         model_wake(c->m, c->client, c->reply);
 }
 
+static void run_watch(struct call *c)
+{
+    const struct key *k = &c->keys[0];
+
+    c->client->watched[0] = k->slot;
+    c->client->watched[1] = k->index;
+    c->client->watched_at = c->m->touched[k->slot][k->index];
+    enter(c->m, c->client, k->tag, false, 0);
+    say(c->reply, "+OK\r\n");
+}
+
 static const struct {
     const char *name;
     run *run;
@@ -201,7 +226,7 @@ static const struct {
     {"get", run_get, 1, 0, true},      {"mget", run_mget, 1, 0, true},
     {"set", run_set, 2, 0, false},     {"mset", run_set, 2, 0, false},
     {"incr", run_incr, 1, 0, false},   {"del", run_del, 1, 0, false},
-    {"blpop", run_blpop, 1, 1, false},
+    {"blpop", run_blpop, 1, 1, false}, {"watch", run_watch, 1, 0, false},
 };
 
 void model_wake(struct model *m, struct model_client *c, struct buffer *reply)
@@ -319,14 +344,19 @@ static bool read_key(struct bytes word, struct key *key)
     return true;
 }
 
-static enum model_outcome execute_keyed(struct call *c, size_t kind, bool asking)
+static bool read_keys(struct call *c, size_t kind)
 {
     for (int i = 1; i < c->argv->count - calls[kind].behind; i += calls[kind].step)
         if (!read_key(c->argv->words[i], &c->keys[c->count++])) {
             say(c->reply, "-ERR no key of the model\r\n");
-            return MODEL_ANSWERED;
+            return false;
         }
-    if (admit(c, asking, calls[kind].reads))
+    return true;
+}
+
+static enum model_outcome execute_keyed(struct call *c, size_t kind, bool asking)
+{
+    if (read_keys(c, kind) && admit(c, asking, calls[kind].reads))
         calls[kind].run(c);
     return c->client->waits_for == MODEL_NOWHERE ? MODEL_ANSWERED : MODEL_BLOCKED;
 }
@@ -363,6 +393,135 @@ static bool execute_here(struct call *c)
     return true;
 }
 
+/* --- transactions --- */
+
+static size_t kind_of(const struct argv *argv)
+{
+    size_t kind = 0;
+
+    while (kind < sizeof calls / sizeof calls[0] && !named(argv, 0, calls[kind].name))
+        kind++;
+    return kind;
+}
+
+static void end_transaction(struct model_client *c)
+{
+    c->multi = c->multi_asking = c->dirty = false;
+    c->watched[0] = MODEL_NOWHERE;
+    c->queue.head = c->queue.tail = 0;
+}
+
+/* Refused now, or queued. */
+static void queue(struct call *c)
+{
+    size_t before = buffer_length(c->reply), kind = kind_of(c->argv);
+
+    if (c->m->nodes[c->client->node].loading)
+        say(c->reply, "-LOADING Redis is loading the dataset in memory\r\n");
+    else if (kind < sizeof calls / sizeof calls[0] && read_keys(c, kind))
+        admit(c, c->client->multi_asking, false);
+    c->client->dirty |= buffer_length(c->reply) > before;
+    if (buffer_length(c->reply) > before)
+        return;
+    if (!argv_format(c->argv, &c->client->queue))
+        abort();
+    say(c->reply, "+QUEUED\r\n");
+}
+
+/* Calls fn for each queued command. */
+static int each_queued(struct call *c, void (*fn)(struct call *))
+{
+    const struct argv *argv = c->argv;
+    const struct buffer *queued = &c->client->queue;
+    struct argv own = {0};
+    const char *why;
+    size_t at = 0, used;
+    int count = 0;
+
+    c->argv = &own;
+    for (; at < buffer_length(queued) &&
+           parse_command(&own, buffer_bytes(queued) + at, buffer_length(queued) - at, &used, &why) ==
+               PARSE_WHOLE;
+         at += used, count++)
+        fn(c);
+    argv_deinit(&own);
+    c->argv = argv;
+    return count;
+}
+
+static void collect_keys(struct call *c)
+{
+    if (kind_of(c->argv) < sizeof calls / sizeof calls[0])
+        read_keys(c, kind_of(c->argv));
+}
+
+static void run_queued(struct call *c)
+{
+    struct call one = *c;
+
+    one.count = 0;
+    if (execute_here(&one))
+        return;
+    read_keys(&one, kind_of(c->argv));
+    calls[kind_of(c->argv)].run(&one);
+}
+
+static void count_queued(struct call *c)
+{
+    (void)c;
+}
+
+static bool is_touched(const struct call *c)
+{
+    const struct model_client *client = c->client;
+
+    return client->watched[0] != MODEL_NOWHERE &&
+           c->m->touched[client->watched[0]][client->watched[1]] != client->watched_at;
+}
+
+static void exec(struct call *c)
+{
+    each_queued(c, collect_keys);
+    if (c->client->dirty)
+        say(c->reply, "-EXECABORT Transaction discarded because of previous errors.\r\n");
+    else if (c->m->nodes[c->client->node].loading)
+        say(c->reply, "-EXECABORT Transaction discarded because of: LOADING Redis is loading\r\n");
+    else if (c->count > 0 && !admit(c, c->client->multi_asking, false))
+        ; /* it has said why not */
+    else if (is_touched(c))
+        say(c->reply, "*-1\r\n");
+    else {
+        say_number(c->reply, '*', each_queued(c, count_queued));
+        each_queued(c, run_queued);
+    }
+    end_transaction(c->client);
+}
+
+/* False: it is for the others. */
+static bool execute_transaction(struct call *c, bool asking)
+{
+    bool multi = c->client->multi;
+
+    if (named(c->argv, 0, "multi") && !multi) {
+        c->client->multi = true;
+        c->client->multi_asking = asking;
+        say(c->reply, "+OK\r\n");
+    } else if (named(c->argv, 0, "unwatch") && !multi) {
+        c->client->watched[0] = MODEL_NOWHERE;
+        say(c->reply, "+OK\r\n");
+    } else if (named(c->argv, 0, "exec") && multi) {
+        exec(c);
+    } else if (named(c->argv, 0, "discard") && multi) {
+        end_transaction(c->client);
+        say(c->reply, "+OK\r\n");
+    } else if (multi) {
+        queue(c);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 enum model_outcome model_execute(struct model *m, struct model_client *client,
                                  const struct argv *argv, struct buffer *reply)
 {
@@ -374,7 +533,7 @@ enum model_outcome model_execute(struct model *m, struct model_client *client,
         say(reply, "+OK\r\n");
         return MODEL_ANSWERED;
     }
-    if (execute_here(&c))
+    if (execute_transaction(&c, asking) || execute_here(&c))
         return MODEL_ANSWERED;
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++)
         if (named(argv, 0, calls[i].name))

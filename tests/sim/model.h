@@ -71,6 +71,7 @@ struct model {
     size_t log_count;
     size_t log_capacity;
     long long next_element;
+    uint32_t touched[MODEL_SLOTS][MODEL_KEYS]; /* how often: what WATCH looks at */
 };
 
 /* What a node knows of one connection. */
@@ -82,6 +83,12 @@ struct model_client {
     int waits_for; /* slot whose list it waits on; MODEL_NOWHERE: it does not wait */
     char key[32];
     uint32_t tag;
+    bool multi; /* between MULTI and EXEC */
+    bool multi_asking;
+    bool dirty; /* EXEC will be aborted */
+    struct buffer queue;
+    int watched[2]; /* slot and key; MODEL_NOWHERE: none */
+    uint32_t watched_at;
 };
 
 enum model_outcome { MODEL_ANSWERED, MODEL_BLOCKED };
@@ -91,6 +98,9 @@ void model_init(struct model *, const char *host, uint16_t first_port, int shard
 void model_deinit(struct model *);
 
 void model_client_init(struct model_client *, int node);
+void model_client_deinit(struct model_client *);
+/* Somebody else writes a key that is watched, perhaps. It is in the log with the tag 0. */
+void model_touch(struct model *, int slot, int key);
 enum model_outcome model_execute(struct model *, struct model_client *, const struct argv *,
                                  struct buffer *reply);
 /* A waiting client gets an element, or a null when there is none: its time is up. */

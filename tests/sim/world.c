@@ -159,6 +159,7 @@ static void free_conn(struct conn *c)
 {
     buffer_deinit(&c->sent);
     buffer_deinit(&c->back);
+    model_client_deinit(&c->client);
     free(c);
 }
 
@@ -195,6 +196,9 @@ static const struct {
     [ASKED_MGET] = {"MGET", false, true},       [ASKED_MSET] = {"MSET", true, true},
     [ASKED_PING] = {"PING", false, false},      [ASKED_BLPOP] = {"BLPOP", true, false},
     [ASKED_SETNAME] = {"CLIENT", false, false}, [ASKED_DBSIZE] = {"DBSIZE", false, false},
+    [ASKED_WATCH] = {"WATCH", false, false},    [ASKED_MULTI] = {"MULTI", false, false},
+    [ASKED_QUEUED] = {"INCR", true, false},     [ASKED_INSIDE] = {"PING", false, false},
+    [ASKED_EXEC] = {"EXEC", false, false},      [ASKED_DISCARD] = {"DISCARD", false, false},
 };
 
 static void say_word(struct buffer *out, const char *format, ...)
@@ -222,12 +226,18 @@ static int words_of(const struct asked *a)
 {
     switch (a->kind) {
     case ASKED_PING:
+    case ASKED_INSIDE:
+        return 2;
     case ASKED_BLPOP:
-        return a->kind == ASKED_PING ? 2 : 3;
     case ASKED_SETNAME:
         return 3;
     case ASKED_DBSIZE:
+    case ASKED_MULTI:
+    case ASKED_EXEC:
+    case ASKED_DISCARD:
         return 1;
+    case ASKED_WATCH:
+    case ASKED_QUEUED:
     case ASKED_SET:
     case ASKED_GET:
     case ASKED_INCR:
@@ -246,7 +256,7 @@ static void say_request(const struct asked *a, struct buffer *out)
     if (!resp_append_header(out, '*', words_of(a)))
         abort();
     say_word(out, "%s", kinds[a->kind].name);
-    if (a->kind == ASKED_PING)
+    if (a->kind == ASKED_PING || a->kind == ASKED_INSIDE)
         say_word(out, "%u", a->tags[0]);
     if (a->kind == ASKED_SETNAME) {
         say_word(out, "SETNAME");
@@ -305,6 +315,36 @@ static void some_policy(struct world *w, int session)
         world_fail(w, "no memory for a policy");
 }
 
+void world_ask_transaction(struct world *w, int session)
+{
+    int slot = (int)world_random(w, MODEL_SLOTS), first, index = session * 2;
+    bool watches = world_chance(w, 40), gives_up = world_chance(w, 10);
+    enum asked_kind kind = gives_up ? ASKED_DISCARD : ASKED_EXEC;
+
+    if (watches)
+        world_ask(w, session, ASKED_WATCH, 1, &slot, &index);
+    if (watches && world_chance(w, 50))
+        world_ask(w, session, ASKED_GET, 1, &slot, &index);
+    first = w->asked_count;
+    world_ask(w, session, ASKED_MULTI, 0, NULL, NULL);
+    for (uint32_t i = world_random(w, 4); i > 0; i--) {
+        index = session * 2 + (int)world_random(w, 2);
+        if (world_chance(w, 80))
+            world_ask(w, session, ASKED_QUEUED, 1, &slot, &index);
+        else
+            world_ask(w, session, ASKED_INSIDE, 0, NULL, NULL);
+    }
+    world_ask(w, session, kind, 0, NULL, NULL);
+    for (int i = first; i < w->asked_count; i++) {
+        w->asked[i].begin = first;
+        w->asked[i].end = w->asked_count - 1;
+        w->asked[i].watch = -1;
+    }
+    for (int i = first - 1; watches && i >= first - 2; i--)
+        if (w->asked[i].kind == ASKED_WATCH)
+            w->asked[w->asked_count - 1].watch = i;
+}
+
 void world_ask_random(struct world *w, int session, bool blocking)
 {
     static const uint8_t weights[ASKED_KINDS] = {
@@ -315,6 +355,10 @@ void world_ask_random(struct world *w, int session, bool blocking)
     int slots[WORLD_REQUEST_KEYS], index[WORLD_REQUEST_KEYS], keys = 1, kind = 0;
     uint32_t at = world_random(w, 99);
 
+    if (world_chance(w, 10)) {
+        world_ask_transaction(w, session);
+        return;
+    }
     while (at >= weights[kind])
         at -= weights[kind++];
     if (kind == ASKED_BLPOP && !blocking)
@@ -1044,6 +1088,43 @@ static int values_of(const struct asked *a, struct model_value *values, int most
     return at == end ? count : -1;
 }
 
+static bool is_executed(const struct asked *exec)
+{
+    return exec->done && exec->kind == ASKED_EXEC && exec->reply[0] == '*' && !starts(exec, "*-1");
+}
+
+/* Nobody else has written what was watched since. */
+static void check_watch(const struct world *w, const struct asked *exec, long place)
+{
+    const struct asked *watch = &w->asked[exec->watch];
+    const struct model *m = &w->model;
+
+    for (long i = place; i >= 0 && m->log[i].tag != watch->tags[0]; i--)
+        if (m->log[i].tag == 0 &&
+            m->log[i].result == watch->slots[0] * MODEL_KEYS + watch->index[0])
+            world_fail(w, "EXEC #%u ran although another wrote what it watches", exec->tags[0]);
+}
+
+/* An element for each command, which it gave when it ran, all of them at one place. */
+static void check_exec(const struct world *w, const struct asked *exec)
+{
+    struct model_value values[8];
+    int count = starts(exec, "*-1") ? 0 : values_of(exec, values, 8), at = 0;
+
+    if (starts(exec, "*-1") && exec->watch < 0)
+        world_fail(w, "EXEC #%u is nil without a WATCH", exec->tags[0]);
+    for (int i = exec->begin + 1; is_executed(exec) && i < exec->end; i++, at++) {
+        long place = at < count ? find_run(&w->model, w->asked[i].tags[0], &values[at], 0) : -1;
+
+        if (place < 0)
+            world_fail(w, "EXEC #%u was answered %s", exec->tags[0], exec->reply);
+        if (exec->watch >= 0 && starts(&w->asked[exec->watch], "+OK"))
+            check_watch(w, exec, place);
+    }
+    if (at != count)
+        world_fail(w, "EXEC #%u was answered %s", exec->tags[0], exec->reply);
+}
+
 /* Rule 1: the reply is the one that a server gave to this very command. */
 static void check_values(const struct world *w, const struct asked *a)
 {
@@ -1083,8 +1164,19 @@ static void check_values(const struct world *w, const struct asked *a)
             break;
         return;
     case ASKED_SETNAME:
+    case ASKED_WATCH:
+    case ASKED_MULTI:
+    case ASKED_DISCARD:
         if (!starts(a, "+OK"))
             break;
+        return;
+    case ASKED_QUEUED:
+    case ASKED_INSIDE:
+        if (!starts(a, "+QUEUED"))
+            break;
+        return;
+    case ASKED_EXEC:
+        check_exec(w, a);
         return;
     case ASKED_DBSIZE:
         if (a->reply[0] != ':')
@@ -1100,7 +1192,9 @@ wrong:
 /* Rule 3: a write runs once, or not at all, or nobody knows whether. */
 static void check_runs(const struct world *w, const struct asked *a)
 {
-    bool ok = a->reply[0] != '-', unknown = strstr(a->reply, "is unknown") != NULL;
+    const struct asked *end = a->kind == ASKED_QUEUED ? &w->asked[a->end] : a;
+    bool ok = end->done && (end == a ? a->reply[0] != '-' : is_executed(end));
+    bool unknown = !end->done || strstr(end->reply, "is unknown") != NULL;
 
     for (int i = 0; i < a->keys; i++) {
         int runs = runs_of(&w->model, a->tags[i]);
@@ -1113,6 +1207,17 @@ static void check_runs(const struct world *w, const struct asked *a)
             world_fail(w, "%s #%u ran and was answered %s", kinds[a->kind].name, a->tags[i],
                        a->reply);
     }
+}
+
+/* The application was told why before. */
+static void check_abort(const struct world *w, const struct asked *exec)
+{
+    bool told = strstr(exec->reply, "because of: LOADING") != NULL;
+
+    for (int i = exec->begin + 1; i < exec->end; i++)
+        told |= w->asked[i].reply[0] == '-';
+    if (!told)
+        world_fail(w, "EXEC #%u was aborted for nothing", exec->tags[0]);
 }
 
 /* Rules 5 and 6: which errors there may be, and when. */
@@ -1130,6 +1235,10 @@ static void check_error(const struct world *w, const struct asked *a)
     if (strstr(a->reply, "no replica can be read") != NULL && steers(w) &&
         (w->policies || w->policy == READ_REPLICA) && !kinds[a->kind].writes)
         return;
+    if (a->kind == ASKED_EXEC && starts(a, "-EXECABORT")) {
+        check_abort(w, a);
+        return;
+    }
     if (w->rude && (starts(a, "-ERR max number")))
         return;
     if (strstr(a->reply, "more than 16 redirections") != NULL)
@@ -1167,7 +1276,8 @@ static void check_order_of(const struct world *w, int session, int slot, int ind
         const struct asked *a = &w->asked[sim->requests[n]];
         struct model_value values[WORLD_REQUEST_KEYS + 1];
 
-        if (a->reply[0] == '-' || may_be_overtaken(w, a) || (a->kind == ASKED_BLPOP) != list)
+        if (a->reply[0] == '-' || may_be_overtaken(w, a) || (a->kind == ASKED_BLPOP) != list ||
+            a->kind == ASKED_WATCH || (a->kind == ASKED_QUEUED && !is_executed(&w->asked[a->end])))
             continue;
         values_of(a, values, WORLD_REQUEST_KEYS + 1);
         for (int i = 0; i < a->keys; i++) {

@@ -24,6 +24,12 @@ enum asked_kind {
     ASKED_BLPOP,
     ASKED_SETNAME,
     ASKED_DBSIZE,
+    ASKED_WATCH,
+    ASKED_MULTI,
+    ASKED_QUEUED, /* INCR, between MULTI and EXEC */
+    ASKED_INSIDE, /* PING there */
+    ASKED_EXEC,
+    ASKED_DISCARD,
     ASKED_KINDS,
 };
 
@@ -36,6 +42,9 @@ struct asked {
     uint32_t tags[WORLD_REQUEST_KEYS];
     uint8_t slots[WORLD_REQUEST_KEYS]; /* of the model */
     uint8_t index[WORLD_REQUEST_KEYS];
+    int begin; /* of what is in a transaction: its MULTI, and … */
+    int end;   /* … its EXEC or DISCARD, among all that was asked; else 0 */
+    int watch; /* of EXEC: the WATCH before it, or -1 */
     bool done;
     int64_t asked_ms;
     int64_t done_ms;
@@ -124,6 +133,8 @@ void world_deinit(struct world *);
 /* The application asks. Its bytes are written by world_write, in pieces if so wanted. */
 struct asked *world_ask(struct world *, int session, enum asked_kind, int keys, const int *slots,
                         const int *index);
+/* WATCH perhaps, MULTI, INCRs of one slot, EXEC or DISCARD. */
+void world_ask_transaction(struct world *, int session);
 void world_ask_random(struct world *, int session, bool blocking);
 void world_write(struct world *, int session, size_t most);
 void world_read(struct world *, int session, size_t most);
