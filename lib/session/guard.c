@@ -78,7 +78,7 @@ static bool guard_monitor(struct session *s, const struct line *line)
     if (line->command == NULL || (line->command->flags & (COMMAND_READONLY | COMMAND_WRITE |
                                                           COMMAND_MAY_REPLICATE)) == 0)
         return false;
-    refuse(s, line, "-ERR Replica can't interact with the keyspace%.0s");
+    plan_answer(s, line, "-ERR Replica can't interact with the keyspace\r\n");
     return true;
 }
 
