@@ -1,0 +1,47 @@
+"""Programs written for one Redis server, on a Redis Cluster.
+
+    redis.Redis(connection_pool=redisroute.ConnectionPool.from_url("redis://any-node:6379"))
+
+See ConnectionPool, patch, connect; redisroute.asyncio and redisroute.valkey.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._connection import patch, unpatch
+from ._library import version
+from .client import Client, Error, Pipeline, ReplyError, connect
+from .session import Session
+
+if TYPE_CHECKING:
+    from . import asyncio as asyncio
+    from . import valkey as valkey
+    from .redis_py import Connection as Connection
+    from .redis_py import ConnectionPool as ConnectionPool
+
+__version__ = "0.1.0"
+__all__ = [
+    "Client",
+    "Connection",
+    "ConnectionPool",
+    "Error",
+    "Pipeline",
+    "ReplyError",
+    "Session",
+    "connect",
+    "patch",
+    "unpatch",
+    "version",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # redis-py and valkey-py are imported by those who use them.
+    import importlib
+
+    if name in ("Connection", "ConnectionPool"):
+        return getattr(importlib.import_module("redisroute.redis_py"), name)
+    if name in ("asyncio", "valkey"):
+        return importlib.import_module(f"redisroute.{name}")
+    raise AttributeError(f"module 'redisroute' has no attribute {name!r}")

@@ -1,0 +1,228 @@
+"""A session: a connection to a cluster that looks like a connected socket to one server."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import socket
+import threading
+import time
+from typing import Any, Optional, Union
+
+from ._library import ffi, library, text
+
+READ_SIZE = 65536
+# What the C library takes at most for a wait, in milliseconds.
+_LONGEST_MS = 2**31 - 1
+
+
+def _milliseconds(timeout: Optional[float]) -> int:
+    if timeout is None:
+        return -1
+    return min(max(0, math.ceil(timeout * 1000)), _LONGEST_MS)
+
+
+def _open(host: str, port: int, connect_timeout: Optional[float]) -> Any:
+    options = ffi.new("redisRouteOptions *")
+    options.size = ffi.sizeof("redisRouteOptions")
+    if connect_timeout is not None:
+        options.connect_timeout_ms = max(1, _milliseconds(connect_timeout))
+    handle = library().redisRouteOpen(host.encode(), port, options)
+    if handle == ffi.NULL:
+        number = ffi.errno
+        raise OSError(number, text(library().redisRouteErrorText(ffi.NULL)))
+    # Collected as garbage, it is closed.
+    return ffi.gc(handle, library().redisRouteClose)
+
+
+class Session:
+    """What redis-py calls a socket, as far as it uses one: bytes of commands in, bytes of replies
+    out, in their order.
+
+    Waiting releases the GIL, and a signal handler that raises ends it. A session is used by one
+    thread at a time; others may close it, which ends a wait with ECANCELED. Errors are OSErrors,
+    and a time-out is the built-in TimeoutError (socket.timeout).
+
+    Opening looks a name up in the calling thread and, unless `wait` is false, waits until the
+    connection is up or `connect_timeout` seconds have passed (None: the kernel's own limit).
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        connect_timeout: Optional[float] = None,
+        timeout: Optional[float] = None,
+        wait: bool = True,
+    ) -> None:
+        self._lib = library()
+        self._handle: Any = None
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        self._closing = False
+        self._timeout: Optional[float] = None
+        self._peer = (host, port)
+        self._peeked = b""
+        self.settimeout(timeout)
+        handle = _open(host, port, connect_timeout)
+        self._fd = self._lib.redisRouteFd(handle)
+        self._into = ffi.new("char[]", READ_SIZE)
+        self._handle = handle
+        if wait:
+            try:
+                while not self.connected():
+                    self.wait(None)
+            except BaseException:
+                self.close()
+                raise
+
+    # --- what a socket has ---
+
+    def fileno(self) -> int:
+        """Readable when there is something to read or to do; -1 once closed. For poll, not for
+        read and write."""
+        return -1 if self._handle is None else self._fd
+
+    def settimeout(self, timeout: Optional[float]) -> None:
+        """Seconds that a recv waits; None: without limit, 0: not at all."""
+        if timeout is not None and timeout < 0:
+            raise ValueError("Timeout value out of range")
+        self._timeout = timeout
+
+    def gettimeout(self) -> Optional[float]:
+        """What settimeout set."""
+        return self._timeout
+
+    def setblocking(self, flag: bool) -> None:
+        """settimeout(None) or settimeout(0)."""
+        self.settimeout(None if flag else 0.0)
+
+    def getpeername(self) -> tuple[str, int]:
+        """The address that was dialled."""
+        return self._peer
+
+    def sendall(self, data: Union[bytes, bytearray, memoryview]) -> None:
+        """Takes all of it, and does not wait for anybody."""
+        taken: Any = data if isinstance(data, bytes) else ffi.from_buffer("char[]", data)
+        with self._lock:
+            if self._lib.redisRouteWrite(self._open_handle(), taken, len(data)) == -1:
+                raise self._error()
+
+    def send(self, data: Union[bytes, bytearray, memoryview]) -> int:
+        """sendall, and how much that was."""
+        self.sendall(data)
+        return len(data)
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Up to `size` bytes, waiting for the first as long as the timeout says; b"" at the end.
+        Of the flags only MSG_PEEK is known."""
+        with self._lock:
+            if not self._peeked:
+                n = self._receive(self._into, min(size, READ_SIZE))
+                data: bytes = ffi.buffer(self._into, n)[:]
+            else:
+                data, self._peeked = self._peeked[:size], self._peeked[size:]
+            if flags & socket.MSG_PEEK:
+                self._peeked = data + self._peeked
+            return data
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """recv into memory of the caller's; the number of bytes, 0 at the end."""
+        view = memoryview(buffer).cast("B")
+        size = min(nbytes, len(view)) if nbytes else len(view)
+        with self._lock:
+            if not self._peeked and not flags:
+                return self._receive(ffi.from_buffer("char[]", view), size)
+            data = self.recv(size, flags)
+            view[: len(data)] = data
+            return len(data)
+
+    def shutdown(self, how: int = socket.SHUT_RDWR) -> None:
+        """By any thread: ends a wait that is under way. What was sent stays sent."""
+        self._closing = True
+        handle = self._handle
+        if handle is not None and os.getpid() == self._pid:
+            self._lib.redisRouteInterrupt(handle)
+
+    def close(self) -> None:
+        """By any thread, and any number of times."""
+        if os.getpid() != self._pid:  # the lock may be held by a thread that is not here
+            self._lock, self._pid = threading.RLock(), os.getpid()
+        self.shutdown()
+        with self._lock:
+            handle, self._handle = self._handle, None
+            if handle is not None:
+                ffi.release(handle)
+
+    # --- what only a session has ---
+
+    def connected(self) -> bool:
+        """Whether the connection is up. Raises why it is not and will not be."""
+        with self._lock:
+            result = self._lib.redisRouteConnected(self._open_handle())
+            if result == -1:
+                raise self._error()
+            return bool(result)
+
+    def wait(self, timeout: Optional[float]) -> bool:
+        """Until there is something to read, or the connection is decided; False when `timeout`
+        seconds have passed."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._lock:
+            if self._peeked:
+                return True
+            while True:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                result = self._lib.redisRouteWait(self._open_handle(), _milliseconds(left))
+                if result != -1:
+                    return bool(result)
+                if ffi.errno != errno.EINTR:
+                    raise self._error()
+
+    def receive_now(self) -> Optional[bytes]:
+        """What there is to read; None: nothing now, b"": the end."""
+        with self._lock:
+            n = self._lib.redisRouteRead(self._open_handle(), self._into, READ_SIZE)
+            if n >= 0:
+                return bytes(ffi.buffer(self._into, n))
+            if ffi.errno == errno.EAGAIN:
+                return None
+            raise self._error()
+
+    def kept(self) -> int:
+        """About how many bytes of commands are not sent or not answered yet."""
+        with self._lock:
+            return int(self._lib.redisRouteKept(self._open_handle()))
+
+    # --- inside ---
+
+    def _open_handle(self) -> Any:
+        if self._handle is None:
+            raise OSError(errno.EBADF, "redisroute: the session is closed")
+        if self._closing:
+            raise OSError(errno.ECANCELED, "redisroute: the session is being closed")
+        return self._handle
+
+    def _error(self) -> OSError:
+        number = ffi.errno
+        return OSError(number, text(self._lib.redisRouteErrorText(self._handle)))
+
+    def _receive(self, into: Any, size: int) -> int:
+        left = self._timeout
+        deadline = time.monotonic() + left if left else None
+        while True:
+            n = self._lib.redisRouteReadWait(self._open_handle(), into, size, _milliseconds(left))
+            if n >= 0:
+                return int(n)
+            number = ffi.errno
+            if number == errno.EAGAIN and self._timeout == 0:
+                raise BlockingIOError(number, "redisroute: nothing to read yet")
+            if number == errno.EAGAIN:
+                raise socket.timeout("timed out")
+            if number != errno.EINTR:
+                raise self._error()
+            # A signal whose handler did not raise: wait on for what is left of the time.
+            if deadline is not None:
+                left = max(0.0, deadline - time.monotonic())
