@@ -40,6 +40,16 @@ for i in $(seq $counters); do
     answer=$(cat "$work/answer-$i")
     [ "$answer" = "{\"INCRBY\":$i}" ] || fail "INCRBY $i answered $answer"
 done
+# A subscription is answered in pieces, a message each.
+curl -s -N -m 60 "http://$host:$http/SUBSCRIBE/web:news" >"$work/messages" &
+started+=("$!")
+wait_until grep -q '"subscribe"' "$work/messages" || fail "SUBSCRIBE was not answered"
+for i in 1 2 3; do
+    ask "${ports[$((i - 1))]}" publish web:news "message-$i" >/dev/null
+    wait_until grep -qF "\"message-$i\"" "$work/messages" || fail "message $i did not arrive"
+done
+[ "$(grep -o '"message-[0-9]"' "$work/messages" | sort | uniq -d)" = "" ] || fail "a message came twice"
+
 is_alive || fail "has died"
 expect_spread
 pass "$keys keys, $counters counters eight at a time"

@@ -318,6 +318,41 @@ static void no_parts_are_an_error(void **state)
         check((enum merge_kind)kind, NULL, 0, "-ERR redisroute: no server was asked\r\n");
 }
 
+static void elements_are_united(void **state)
+{
+    (void)state;
+    merges_to(MERGE_UNION, "*2\r\n$1\r\nb\r\n$1\r\na\r\n", "*0\r\n", "*1\r\n$1\r\nb\r\n",
+              "*2\r\n$1\r\na\r\n$1\r\nb\r\n");
+    merges_to(MERGE_UNION, "*0\r\n", "*0\r\n", NULL, "*0\r\n");
+    merges_to(MERGE_UNION, "*0\r\n", ":1\r\n", NULL,
+              "-ERR redisroute: the reply of s:2 is not an array\r\n");
+}
+
+static void numbers_of_names_are_summed(void **state)
+{
+    (void)state;
+    merges_to(MERGE_SUM_OF_NAMED, "*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n:0\r\n",
+              "*4\r\n$1\r\na\r\n:2\r\n$1\r\nb\r\n:5\r\n", NULL,
+              "*4\r\n$1\r\na\r\n:3\r\n$1\r\nb\r\n:5\r\n");
+    merges_to(MERGE_SUM_OF_NAMED, "*0\r\n", "*0\r\n", NULL, "*0\r\n");
+    merges_to(MERGE_SUM_OF_NAMED, "*2\r\n$1\r\na\r\n:1\r\n", "*2\r\n$1\r\nb\r\n:2\r\n", NULL,
+              "-ERR redisroute: the reply of s:2 has other names than the others\r\n");
+    merges_to(MERGE_SUM_OF_NAMED, "*2\r\n$1\r\na\r\n:1\r\n", "*0\r\n", NULL,
+              "-ERR redisroute: the reply of s:2 has another shape than the others\r\n");
+    merges_to(MERGE_SUM_OF_NAMED, "*2\r\n$1\r\na\r\n$1\r\n1\r\n", NULL, NULL,
+              "-ERR redisroute: the reply of s:1 has no number where one belongs\r\n");
+}
+
+static void texts_are_joined(void **state)
+{
+    (void)state;
+    merges_to(MERGE_TEXT, "$2\r\na\n\r\n", "$0\r\n\r\n", "$2\r\nb\n\r\n", "$4\r\na\nb\n\r\n");
+    merges_to(MERGE_TEXT, "=6\r\ntxt:a\n\r\n", "=6\r\ntxt:b\n\r\n", NULL,
+              "=8\r\ntxt:a\nb\n\r\n");
+    merges_to(MERGE_TEXT, "$1\r\na\r\n", "$-1\r\n", NULL,
+              "-ERR redisroute: the reply of s:2 is not a text\r\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -328,6 +363,9 @@ int main(void)
         cmocka_unit_test(arrays_are_concatenated),
         cmocka_unit_test(integers_are_folded),
         cmocka_unit_test(what_cannot_be_folded_is_said),
+        cmocka_unit_test(elements_are_united),
+        cmocka_unit_test(numbers_of_names_are_summed),
+        cmocka_unit_test(texts_are_joined),
         cmocka_unit_test(all_must_succeed),
         cmocka_unit_test(one_must_succeed),
         cmocka_unit_test(an_error_of_one_is_the_error_of_all),
