@@ -33,7 +33,7 @@ struct checkup {
     bool master;       /* … as one */
     bool answered;     /* at all, up to now */
     bool lost;         /* and does not answer any more */
-    bool unheard;      /* it says that it does not hear its master */
+    bool unheard;      /* it does not say that it hears a master */
     int to_skip;       /* the answer to the credentials */
     int awaited;
     int64_t asked_ms;
@@ -151,7 +151,7 @@ static void take_info(struct checkup *c, struct bytes text)
             memcpy(c->state.zone, zone.data, zone.length);
     }
     if (field(text, "role", &role))
-        c->unheard = says(text, "role", "slave") && says(text, "master_link_status", "down");
+        c->unheard = !says(text, "master_link_status", "up");
     if (field(text, "loading", &loading))
         c->state.loading = says(text, "loading", "1");
 }

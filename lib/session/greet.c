@@ -6,7 +6,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static const char read_only[] = "*1\r\n$8\r\nREADONLY\r\n";
+/* A replica that has just started answers with what it has, which may be nothing. */
+static const char read_only[] = "*2\r\n$4\r\nINFO\r\n$11\r\nreplication\r\n"
+                                "*1\r\n$8\r\nREADONLY\r\n";
 
 /* The later of two commands of one kind replaces the earlier, and its place. */
 static void forget(struct session *s, const struct command *command)
@@ -117,7 +119,7 @@ bool greet_link(struct session *s, struct link *link)
     }
     if (link->reader && !link_send_raw(link, read_only, sizeof read_only - 1))
         return false;
-    link->greetings += link->reader;
+    link->greetings += link->reader ? 2 : 0;
     session_touch(s, link);
     return true;
 }

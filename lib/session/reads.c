@@ -427,6 +427,37 @@ bool reads_refused(struct session *s, struct part *part, struct link *link,
     return false;
 }
 
+static bool mentions(const char *reply, size_t length, const char *text)
+{
+    return memmem(reply, length, text, strlen(text)) != NULL;
+}
+
+static bool master_is_there(const struct session *s, uint16_t replica)
+{
+    uint16_t master = s->topology->shards[s->topology->nodes[replica].shard].nodes[0];
+
+    return (s->reads->traits[master] & POLICY_FIT) != 0 &&
+           link_is_fit(s, s->link_of_node[master]);
+}
+
+/* INFO is what a replica tells of itself: one that was just started may have nothing yet, and
+ * calls itself a master until it has found its own. Later the survey of the keeper knows. While the master is gone, what a replica has is the newest. */
+bool reads_take_greeting(struct session *s, struct link *link, const char *reply, size_t length)
+{
+    bool is_info = reply[0] == '$' || reply[0] == '=';
+
+    /* A node that the snapshot has dropped may come back into it. */
+    if (!is_info || mentions(reply, length, "master_link_status:up") ||
+        (link->node != NODE_NONE &&
+         (s->topology->nodes[link->node].master || !master_is_there(s, link->node))))
+        return true;
+    cluster_suspect(s->cluster); /* it may have become a master */
+    link->must_close = true;
+    link->error = ECONNREFUSED;
+    session_touch(s, link);
+    return false;
+}
+
 bool reads_may_stay(const struct session *s, const struct part *part, const struct link *link)
 {
     uint16_t owner = s->topology->owner[part->slot];

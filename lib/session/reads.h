@@ -34,6 +34,8 @@ void reads_left(struct session *, struct part *);
 bool reads_again(struct session *, struct part *);
 /* The error of a node that was chosen by policy. True: the part is on its way again. */
 bool reads_refused(struct session *, struct part *, struct link *, const struct redirect *);
+/* A reply to the greeting of a reader. False: it is not to be read from now; the link closes. */
+bool reads_take_greeting(struct session *, struct link *, const char *reply, size_t length);
 /* A part in flight, or waiting, where reads have their place. */
 bool reads_may_stay(const struct session *, const struct part *, const struct link *);
 

@@ -163,6 +163,11 @@ static void greeting_answered(struct session *s, struct link *link, const char *
     link->greetings--;
     if (link->probe)
         return;
+    if (link->reader && !reads_take_greeting(s, link, reply, length))
+        return;
+    /* Who may not look at a replica may read it all the same. */
+    if (link->reader && length > 7 && memcmp(reply, "-NOPERM", 7) == 0)
+        reply = "+";
     if (reply[0] == '-')
         greeting_refused(s, link, reply, length);
     else if (link->greetings == 0)

@@ -374,6 +374,8 @@ static bool execute_here(struct call *c)
     if (named(argv, 0, "client") && named(argv, 1, "setname")) {
         c->client->name = atoi(argv->words[2].data + 1);
         say(c->reply, "+OK\r\n");
+    } else if (named(argv, 0, "info")) {
+        say(c->reply, "$21\r\nmaster_link_status:up\r\n");
     } else if (named(argv, 0, "readonly")) {
         c->client->readonly = true;
         say(c->reply, "+OK\r\n");
