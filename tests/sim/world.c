@@ -317,10 +317,11 @@ static void some_policy(struct world *w, int session)
 
 void world_ask_transaction(struct world *w, int session)
 {
-    int slot = (int)world_random(w, MODEL_SLOTS), first, index = session * 2;
+    int slot = (int)world_random(w, MODEL_SLOTS), first, index = session * 2, watch;
     bool watches = world_chance(w, 40), gives_up = world_chance(w, 10);
     enum asked_kind kind = gives_up ? ASKED_DISCARD : ASKED_EXEC;
 
+    watch = watches ? w->asked_count : -1;
     if (watches)
         world_ask(w, session, ASKED_WATCH, 1, &slot, &index);
     if (watches && world_chance(w, 50))
@@ -340,9 +341,7 @@ void world_ask_transaction(struct world *w, int session)
         w->asked[i].end = w->asked_count - 1;
         w->asked[i].watch = -1;
     }
-    for (int i = first - 1; watches && i >= first - 2; i--)
-        if (w->asked[i].kind == ASKED_WATCH)
-            w->asked[w->asked_count - 1].watch = i;
+    w->asked[w->asked_count - 1].watch = watch;
 }
 
 void world_ask_random(struct world *w, int session, bool blocking)
