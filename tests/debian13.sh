@@ -2,9 +2,9 @@
 # tests/debian13.sh TREE COMMAND...   runs a command in a Debian 13, as root.
 #
 # Makes the tree first, with debootstrap and from the mirror that this machine uses itself, unless
-# it was made before: delete the folder to have a new one. The command sees this source tree, read
-# only, as its working directory /redisroute, and a folder /builds that is kept with the tree. The
-# tree's mounts are nobody else's, and end with the command.
+# it was made before: delete the folder to have a new one. The command works in /redisroute, a copy
+# of this source tree, and may keep things in /builds. The tree's mounts are nobody else's, and end
+# with the command.
 set -euo pipefail
 source=$(cd "$(dirname "$0")/.." && pwd)
 suite=trixie
@@ -34,20 +34,22 @@ if [ ! -e "$tree/complete" ]; then
         exit 1
     }
     rm -f "$log"
-    mkdir -p "$tree/redisroute" "$tree/builds"
+    mkdir -p "$tree/builds"
     # A proxy or a mirror's name that only this machine knows.
     cp /etc/resolv.conf "$tree/etc/resolv.conf"
     cp /etc/apt/apt.conf.d/*proxy* "$tree/etc/apt/apt.conf.d/" 2>/dev/null || true
     touch "$tree/complete"
 fi
 
+rm -rf --one-file-system "$tree/redisroute"
+mkdir "$tree/redisroute"
+tar -C "$source" --exclude='./build*' --exclude=./.git -cf - . | tar -C "$tree/redisroute" -xf -
+
 exec unshare --mount --pid --fork --kill-child --propagation private bash -ec '
-    tree=$1 source=$2
-    shift 2
+    tree=$1
+    shift
     mount --rbind /dev "$tree/dev"
     mount -t proc proc "$tree/proc"
-    mount --bind "$source" "$tree/redisroute"
-    mount -o remount,bind,ro "$tree/redisroute"
     exec chroot "$tree" /usr/bin/env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
         TERM="${TERM-dumb}" TEST_BUILDS=/builds bash -c "cd /redisroute && exec \"\$@\"" - "$@"
-' - "$(cd "$tree" && pwd)" "$source" "$@"
+' - "$(cd "$tree" && pwd)" "$@"

@@ -22,7 +22,7 @@ static const struct {
     {"MASTERDOWN", REDIRECT_MASTERDOWN},
     {"READONLY", REDIRECT_READONLY},
     {"UNBLOCKED force unblock from blocking operation,", REDIRECT_UNBLOCKED},
-    {"NOSCRIPT No matching script. Please use EVAL.", REDIRECT_NOSCRIPT},
+    {"NOSCRIPT No matching script.", REDIRECT_NOSCRIPT},
 };
 
 static bool begins_with_words(struct bytes text, const char *words)

@@ -53,5 +53,5 @@ int redisAsyncSetConnectCallbackNC(redisAsyncContext *ac, redisConnectCallbackNC
 
 size_t hooks_unsent(const redisContext *c)
 {
-    return hi_sdslen(c->obuf);
+    return sdslen(c->obuf);
 }

@@ -11,9 +11,11 @@ if grep -E "^(__)?($calls)(64)?(_chk)?$" "$work/wanted"; then
 fi
 grep -q '^seam_write$\|^seam_send$' "$work/wanted" || fail "$HIREDIS_COPY never writes"
 
-# The renamed entry points are there under their own names, once each.
+# The renamed entry points of this hiredis are there under their own names, once each.
+defined_names "$HIREDIS_ARCHIVE" >"$work/archive"
+defined_names "$HIREDIS_COPY" >"$work/copy"
 while read -r name renamed; do
-    defined_names "$HIREDIS_COPY" >"$work/copy"
+    grep -qx "$name" "$work/archive" || continue # of another version of hiredis
     grep -qx "$renamed" "$work/copy" || fail "$HIREDIS_COPY has no $renamed"
     ! grep -qx "$name" "$work/copy" || fail "$HIREDIS_COPY still has $name"
 done <"$REDISROUTE_SOURCE/lib/socket/seam_entries.syms"

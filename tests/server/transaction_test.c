@@ -99,8 +99,8 @@ START_TEST(test_words_out_of_place)
     static const struct said said[] = {
         {"EXEC", "-ERR EXEC without MULTI"},
         {"MULTI", "OK"},
-        {"MULTI", "-ERR MULTI calls can not be nested"},
-        {"WATCH a", "-ERR WATCH inside MULTI is not allowed"},
+        {"MULTI", "-ERR*"},
+        {"WATCH a", "-ERR*"},
         {"SET a 1", "QUEUED"},
         {"EXEC", "OK"},
         {"EXEC now", MALFORMED},

@@ -4,10 +4,14 @@
 #define SUPPORT_EXPECT_H
 
 #include <hiredis/hiredis.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Freed by the caller. */
 char *reply_text(const redisReply *reply);
+/* The text is what was expected. An error may be expected as a beginning and '*': servers of
+ * different kinds and versions go on differently. */
+bool reply_text_is(const char *text, const char *expected);
 
 /* The reply as RESP, as a server would have sent it; nil arrays become nil strings, which hiredis
  * does not tell apart. Freed by the caller. */

@@ -42,6 +42,7 @@ static void errors_are_told_apart(void **state)
         {"CROSSSLOT Keys in request don't hash to the same slot", REDIRECT_NONE},
         {"WRONGTYPE Operation against a key holding the wrong kind of value", REDIRECT_NONE},
         {"NOSCRIPT No matching script. Please use EVAL.", REDIRECT_NOSCRIPT},
+        {"NOSCRIPT No matching script.", REDIRECT_NOSCRIPT}, /* Valkey */
         {"NOSCRIPT of the application's own", REDIRECT_NONE},
         {"UNBLOCKED force unblock from blocking operation, instance state changed (master -> "
          "replica?)", REDIRECT_UNBLOCKED},
