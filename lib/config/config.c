@@ -14,6 +14,9 @@ static struct config config = {
     .connect_timeout_ms = 5000,   /* Envoy's connect_timeout */
     .link_idle_timeout_ms = 300000,
     .zone = "",
+    .mirror_fraction = 1000000,
+    .mirror_flush_timeout_ms = 200,
+    .mirror_queue_bytes = 16 << 20,
 };
 
 int64_t config_duration_ms(const char *text)
@@ -75,6 +78,103 @@ static void text_from(const char *name, const char **value)
         *value = copy;
 }
 
+static bool is_true(const char *text)
+{
+    return text != NULL && (strcmp(text, "1") == 0 || strcmp(text, "true") == 0 ||
+                            strcmp(text, "yes") == 0 || strcmp(text, "on") == 0);
+}
+
+static bool is_false(const char *text)
+{
+    return text == NULL || strcmp(text, "") == 0 || strcmp(text, "0") == 0 ||
+           strcmp(text, "false") == 0 || strcmp(text, "no") == 0 || strcmp(text, "off") == 0;
+}
+
+static void switch_from(const char *name, bool *value)
+{
+    const char *text = secure_getenv(name);
+
+    if (is_true(text))
+        *value = true;
+    else if (!is_false(text))
+        log_write(LOG_WARNING, "%s=%s is neither true nor false; false stays", name, text);
+}
+
+/* HOST:PORT, or [HOST]:PORT for IPv6. */
+static bool address_of(const char *text, size_t length, struct config_address *address)
+{
+    const char *colon = memrchr(text, ':', length);
+    size_t host_length = colon != NULL ? (size_t)(colon - text) : 0;
+    char *end;
+    long port;
+
+    if (host_length > 2 && text[0] == '[' && text[host_length - 1] == ']') {
+        text++;
+        host_length -= 2;
+    } else if (memchr(text, ':', host_length) != NULL) {
+        return false;
+    }
+    if (host_length == 0 || host_length >= sizeof address->host || !isdigit((unsigned char)colon[1]))
+        return false;
+    port = strtol(colon + 1, &end, 10);
+    if (port < 1 || port > 65535 || (*end != ',' && *end != '\0'))
+        return false;
+    memcpy(address->host, text, host_length);
+    address->host[host_length] = '\0';
+    address->port = (uint16_t)port;
+    return true;
+}
+
+static void mirrors_from(const char *name)
+{
+    const char *text = secure_getenv(name);
+
+    while (text != NULL && *text != '\0') {
+        size_t length = strcspn(text, ",");
+
+        if (config.mirror_count == CONFIG_MIRRORS_MOST)
+            log_write(LOG_WARNING, "%s: more than %d targets; %.*s is not mirrored to", name,
+                      CONFIG_MIRRORS_MOST, (int)length, text);
+        else if (address_of(text, length, &config.mirrors[config.mirror_count]))
+            config.mirror_count++;
+        else
+            log_write(LOG_WARNING, "%s: %.*s is not HOST:PORT; it is not mirrored to", name,
+                      (int)length, text);
+        text += length + (text[length] == ',');
+    }
+}
+
+static void fraction_from(const char *name)
+{
+    const char *text = secure_getenv(name);
+    char *end;
+    double percent;
+
+    if (text == NULL)
+        return;
+    percent = strtod(text, &end);
+    if (end != text && *end == '\0' && percent >= 0 && percent <= 100)
+        config.mirror_fraction = (uint32_t)(percent * 10000 + 0.5);
+    else
+        log_write(LOG_WARNING, "%s=%s is not a percentage from 0 to 100; 100 stays", name, text);
+}
+
+static void bytes_from(const char *name, int64_t *value)
+{
+    const char *text = secure_getenv(name);
+    char *end;
+    long long bytes;
+
+    if (text == NULL)
+        return;
+    bytes = strtoll(text, &end, 10);
+    if (end != text && *end == '\0' && bytes >= 1024 && bytes <= INT64_C(1) << 32)
+        *value = bytes;
+    else
+        log_write(LOG_WARNING, "%s=%s is not a number of bytes from 1024 on; %lld stays", name, text,
+                  (long long)*value);
+}
+
 static void read_environment(void)
 {
     const char *off = secure_getenv("REDISROUTE_OFF");
@@ -87,6 +187,11 @@ static void read_environment(void)
     duration_from("REDISROUTE_READ_YOUR_WRITES", &config.read_your_writes_ms);
     read_policy_from("REDISROUTE_READ_POLICY", &config.read_policy);
     text_from("REDISROUTE_ZONE", &config.zone);
+    mirrors_from("REDISROUTE_MIRROR");
+    switch_from("REDISROUTE_MIRROR_EXCLUDE_READ_COMMANDS", &config.mirror_exclude_reads);
+    fraction_from("REDISROUTE_MIRROR_FRACTION");
+    duration_from("REDISROUTE_MIRROR_FLUSH_TIMEOUT", &config.mirror_flush_timeout_ms);
+    bytes_from("REDISROUTE_MIRROR_QUEUE_BYTES", &config.mirror_queue_bytes);
     if (!config.off)
         log_write(LOG_INFO,
                   "active, version " REDISROUTE_VERSION

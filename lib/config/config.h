@@ -7,6 +7,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { CONFIG_MIRRORS_MOST = 8, CONFIG_HOST_MOST = 256 };
+
+struct config_address {
+    char host[CONFIG_HOST_MOST];
+    uint16_t port;
+};
+
 struct config {
     bool off; /* REDISROUTE_OFF=1: hiredis as it was */
     int64_t failover_timeout_ms;  /* REDISROUTE_FAILOVER_TIMEOUT */
@@ -15,6 +22,12 @@ struct config {
     enum read_policy read_policy; /* REDISROUTE_READ_POLICY */
     int64_t read_your_writes_ms;  /* REDISROUTE_READ_YOUR_WRITES */
     const char *zone; /* REDISROUTE_ZONE: our availability zone; empty: unknown */
+    struct config_address mirrors[CONFIG_MIRRORS_MOST]; /* REDISROUTE_MIRROR=HOST:PORT,… */
+    int mirror_count;
+    bool mirror_exclude_reads;       /* REDISROUTE_MIRROR_EXCLUDE_READ_COMMANDS */
+    uint32_t mirror_fraction;        /* of a million; REDISROUTE_MIRROR_FRACTION, in percent */
+    int64_t mirror_flush_timeout_ms; /* REDISROUTE_MIRROR_FLUSH_TIMEOUT */
+    int64_t mirror_queue_bytes;      /* REDISROUTE_MIRROR_QUEUE_BYTES, for each target */
 };
 
 /* Thread-safe; the same structure at every call. A value that cannot be understood

@@ -10,15 +10,17 @@
 #include "base/clock.h"
 #include "keeper/forward.h"
 #include "keeper/refresh.h"
+#include "keeper/replay.h"
 #include "keeper/survey.h"
 #include "keeper/watch.h"
 #include "link/wire.h"
+#include "route/mirror.h"
 
 enum { TICK_MS = 1000, EVENTS_MOST = 32 };
 
 /* Event data: forwards count up from 1; inquiries are pointers, which are larger. */
 #define WAKE_DATA 0
-#define FORWARD_DATA_MOST 0xFFFFFFFFu
+#define FORWARD_DATA_MOST 0xFFFFFFFDu
 
 _Atomic unsigned keeper_generation;
 
@@ -49,7 +51,7 @@ static void on_event(const struct epoll_event *event, int64_t now_ms)
         return; /* survey_advance will see */
     } else if (event->data.u64 <= FORWARD_DATA_MOST) {
         forward_event(event->data.u64);
-    } else {
+    } else if (event->data.u64 != KEEPER_REPLAY_DATA) {
         refresh_event(event->data.ptr, now_ms);
     }
 }
@@ -72,6 +74,7 @@ static void *run(void *unused)
         }
         due = clock_earlier(refresh_advance(keeper_epoll, now), tick_at);
         due = clock_earlier(due, survey_advance(keeper_epoll, now));
+        due = clock_earlier(replay_advance(keeper_epoll, KEEPER_REPLAY_DATA, now), due);
         pthread_mutex_unlock(&loop_lock);
         count = epoll_wait(keeper_epoll, events, EVENTS_MOST, due > now ? (int)(due - now) : 0);
         pthread_mutex_lock(&loop_lock);
@@ -91,10 +94,12 @@ static void before_fork(void)
     cluster_lock_all();
     watch_lock_all();
     forward_lock_all();
+    mirror_lock_all();
 }
 
 static void after_fork(void)
 {
+    mirror_unlock_all();
     forward_unlock_all();
     watch_unlock_all();
     cluster_unlock_all();
@@ -108,9 +113,11 @@ static void in_child(void)
 {
     watch_forget_all();
     forward_forget_all();
+    mirror_forget_all();
     after_fork();
     refresh_forget_all();
     survey_forget_all();
+    replay_forget_all();
     if (atomic_load(&running)) {
         close(keeper_epoll);
         close(atomic_exchange(&wake_descriptor, -1));
@@ -131,6 +138,7 @@ static void register_once(void)
 {
     pthread_atfork(before_fork, after_fork, in_child);
     cluster_set_alarm(on_alarm);
+    replay_configure(on_alarm);
 }
 
 void keeper_prepare(void)

@@ -418,7 +418,7 @@ int64_t refresh_advance(int poller, int64_t now_ms)
 
     poller_of_keeper = poller;
     for (struct cluster *c = cluster_first(); c != NULL; c = c->next) {
-        struct refresh *r = refresh_of(c, now_ms);
+        struct refresh *r = atomic_load(&c->single) ? NULL : refresh_of(c, now_ms);
 
         if (r == NULL)
             continue;

@@ -20,6 +20,7 @@ struct cluster {
     _Atomic uint64_t version; /* grows with every snapshot; the first is 1 */
     _Atomic uint32_t evidence; /* grows with everything that asks for a refresh */
     _Atomic bool surveyed;
+    _Atomic bool single; /* one server that is no cluster: there is nothing to refresh */
     struct cluster *next;
     struct cluster_state *state;
 };

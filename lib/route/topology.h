@@ -61,6 +61,9 @@ struct topology {
 struct topology *topology_parse(const char *reply, size_t length, const char *asked_host,
                                 uint16_t asked_port, char *why, size_t why_size);
 
+/* One node owns all slots. NULL: out of memory, or no such host. */
+struct topology *topology_single(const char *host, uint16_t port);
+
 struct topology *topology_ref(struct topology *);
 void topology_unref(struct topology *); /* NULL is nothing */
 

@@ -1,5 +1,6 @@
 /* What the dialled address is. Asked at the first command, on a connection of our
  * own: some proxies hang up on a command that they do not know. */
+#include "route/mirror.h"
 #include "session/request.h"
 
 #include <errno.h>
@@ -22,11 +23,42 @@ static void become_plain(struct session *s)
 static void become_routing(struct session *s, struct cluster *cluster)
 {
     s->cluster = cluster;
+    s->single = atomic_load(&cluster->single);
     s->state = SESSION_ROUTING;
     s->stalled = false;
     session_adopt(s);
     for (const struct greeting *g = s->greetings; g != NULL; g = g->next)
         cluster_set_credentials(cluster, (struct bytes){g->bytes, g->length});
+}
+
+/* Not a cluster, and yet to be seen command by command: a topology of one node. */
+static void become_single(struct session *s)
+{
+    struct topology *t = topology_single(s->settings.host, s->settings.port);
+    struct cluster *cluster = t ? cluster_learn(s->settings.host, s->settings.port, t) : NULL;
+
+    if (cluster == NULL) {
+        session_end(s, ENOMEM);
+        return;
+    }
+    atomic_store(&cluster->single, true);
+    become_routing(s, cluster);
+}
+
+static bool is_to_be_seen(const struct session *s)
+{
+    return s->settings.is_mirror || mirror_is_on();
+}
+
+static void find_plain(struct session *s, bool remember)
+{
+    if (is_to_be_seen(s)) {
+        become_single(s);
+        return;
+    }
+    if (remember)
+        cluster_learn_plain(s->settings.host, s->settings.port, session_now(s));
+    become_plain(s);
 }
 
 static void close_probe(struct session *s)
@@ -63,7 +95,7 @@ void discover_begin(struct session *s)
     s->stalled = true;
     if (known != NULL)
         become_routing(s, known);
-    else if (cluster_is_plain(s->settings.host, s->settings.port, session_now(s)))
+    else if (!is_to_be_seen(s) && cluster_is_plain(s->settings.host, s->settings.port, session_now(s)))
         become_plain(s);
     else
         open_probe(s);
@@ -84,7 +116,7 @@ static void learn(struct session *s, const char *reply, size_t length)
     struct cluster *cluster;
 
     if (topology == NULL) {
-        become_plain(s);
+        find_plain(s, false);
         return;
     }
     cluster = cluster_learn(s->settings.host, s->settings.port, topology);
@@ -109,9 +141,7 @@ void discover_reply(struct session *s, const char *reply, size_t length)
         s->stalled = false;
     } else {
         /* Too many clients says nothing about what the server is. */
-        if (!starts(reply, length, "-ERR max number"))
-            cluster_learn_plain(s->settings.host, s->settings.port, session_now(s));
-        become_plain(s);
+        find_plain(s, !starts(reply, length, "-ERR max number"));
     }
     plan_input(s);
 }
@@ -130,8 +160,10 @@ void discover_lost(struct session *s)
         return;
     }
     s->probe = NULL;
-    cluster_learn_plain(s->settings.host, s->settings.port, session_now(s));
-    become_plain(s);
+    if (s->settings.is_mirror)
+        session_end(s, ECONNREFUSED); /* it may be a cluster when it is there */
+    else
+        find_plain(s, true);
 }
 
 size_t discover_take_plain(struct session *s, char *to, size_t size)

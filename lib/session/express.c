@@ -1,5 +1,7 @@
 #include <errno.h>
 
+#include "route/mirror.h"
+#include "session/copy.h"
 #include "session/reads.h"
 
 static inline void count(_Atomic uint32_t *counter)
@@ -78,6 +80,8 @@ struct link *session_express(struct session *s, const char *bytes, size_t length
     link = ready_link(s, c, slot);
     if (link == NULL || !buffer_append(&link->out, bytes, length))
         return NULL;
+    if (mirror_is_on())
+        copy_command(s, c, bytes, length);
     count(&link->asked);
     s->express = (struct express){.link = link, .command = c, .length = length, .slot = slot};
     return link;

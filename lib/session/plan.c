@@ -3,6 +3,8 @@
 #include "session/plan.h"
 #include "session/reads.h"
 #include "session/script.h"
+#include "route/mirror.h"
+#include "session/copy.h"
 #include "session/transaction.h"
 
 #include <errno.h>
@@ -319,6 +321,18 @@ static void plan_locked(struct session *s, const struct line *line)
         plan_any(s, line);
 }
 
+/* A single server that is no cluster hears what is about data as the application says it. */
+static bool is_for_single(const struct command *c)
+{
+    static const bool for_single[COMMAND_UNSUPPORTED + 1] = {
+        [COMMAND_KEYED] = true,    [COMMAND_SPLIT] = true,     [COMMAND_ALL_SHARDS] = true,
+        [COMMAND_ALL_NODES] = true, [COMMAND_ANY_NODE] = true, [COMMAND_MASTER] = true,
+        [COMMAND_READ_MODE] = true, [COMMAND_KILL] = true,     [COMMAND_UNSUPPORTED] = true,
+    };
+
+    return c != NULL && for_single[c->klass];
+}
+
 static void plan_line(struct session *s, const struct line *line, bool barrier)
 {
     bool skip = (s->guards & GUARD_SKIP) != 0;
@@ -331,6 +345,8 @@ static void plan_line(struct session *s, const struct line *line, bool barrier)
         plan_transaction(s, line);
     else if (s->guards != 0 && plan_guarded(s, line))
         ;
+    else if (s->single && is_for_single(line->command))
+        plan_any(s, line);
     else if (line->command != NULL)
         planner_of[line->command->klass](s, line);
     else
@@ -377,6 +393,8 @@ static bool plan_command(struct session *s, const char *bytes, size_t length)
     if (is_quick(s, line.command, bytes)) {
         const struct bytes *key = &s->argv.words[line.command->only_key];
 
+        if (mirror_is_on())
+            copy_command(s, line.command, bytes, length);
         plan_whole(s, &line, slot_of_key(key->data, key->length));
         shape_learn(&s->shapes, line.command, bytes, s->argv.words, s->argv.count);
         return true;
@@ -384,6 +402,8 @@ static bool plan_command(struct session *s, const char *bytes, size_t length)
     barrier = is_barrier(s, line.command);
     if (barrier && s->unanswered > 0)
         return false;
+    if (mirror_is_on())
+        copy_command(s, line.command, bytes, length);
     if (bytes[0] == '*')
         plan_line(s, &line, barrier);
     else
@@ -421,6 +441,8 @@ static size_t plan_known(struct session *s, const char *bytes, size_t length)
     while (s->state == SESSION_ROUTING && s->guards == 0 &&
            (line.length = shape_read(&s->shapes, bytes + done, length - done, &line.command, &key)) > 0) {
         line.bytes = bytes + done;
+        if (mirror_is_on())
+            copy_command(s, line.command, line.bytes, line.length);
         send_known(s, &line, slot_of_key(key.data, key.length));
         done += line.length;
     }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "session/copy.h"
 #include "session/feed.h"
 #include "session/script.h"
 #include "session/reads.h"
@@ -40,6 +41,7 @@ void session_destroy(struct session *s)
     trouble_destroy(s);
     greet_destroy(s);
     transaction_destroy(s);
+    copy_destroy(s);
     feeds_destroy(s);
     script_destroy(s);
     reads_destroy(s);

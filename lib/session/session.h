@@ -50,6 +50,7 @@ struct session_settings {
     enum read_policy read_policy;
     int64_t read_your_writes_ms; /* how long reads of a slot stay with the master after a write */
     const char *zone;            /* ours; NULL or empty: unknown. Outlives the session */
+    bool is_mirror; /* of the keeper: what it sends is mirrored no further */
 };
 
 /* Modes of the connection, bits of session.guards: while there is one, every command is looked at
@@ -85,6 +86,7 @@ struct session {
     bool careful; /* a slot is in trouble or migrating: look before sending */
     uint8_t guards; /* enum session_guard */
     bool tracks;    /* CLIENT TRACKING is on */
+    bool single;  /* one server that is no cluster, and yet no pipe */
     bool stalled; /* input waits for an answer: behind a barrier, or while discovering */
     struct link **link_of_node; /* by node of the snapshot; NULL where there is none yet */
     struct topology *topology;
@@ -119,6 +121,7 @@ struct session {
     struct feeds *feeds; /* subscriptions and MONITOR; NULL: there never were any */
     struct trouble **trouble_of; /* hash by slot, allocated on first use */
     struct greeting *greetings;
+    struct copies *copies; /* for the mirror, of the open transaction; NULL: none */
     struct transaction *transaction; /* these two: allocated on first use */
     struct script_memo *script;
     int64_t blocked_since_ms; /* the barrier, when it is a command that blocks */

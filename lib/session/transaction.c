@@ -5,6 +5,7 @@
 
 #include "route/redirect.h"
 #include "route/slot.h"
+#include "session/copy.h"
 #include "session/reads.h"
 #include "session/script.h"
 
@@ -225,6 +226,7 @@ static void finish(struct session *s, const struct link *link)
                       "-UNREACHABLE redisroute: refused by a server that ran the transaction\r\n");
     if (t->guard.link != link)
         leave(s, t->guard.link, unwatch);
+    copy_transaction_ended(s, NULL);
     forget_guard(t);
     forget_refusal(t);
     progressed(t);
@@ -590,6 +592,8 @@ static void end_reply(struct session *s, struct link *link, struct part *part, c
         finish(s, link);
         return;
     }
+    if (is_exec)
+        copy_transaction_ended(s, reply);
     deliver(s, link, part, reply, length, position);
     if (is_exec || reply[0] != '-')
         finish(s, link);
@@ -727,7 +731,9 @@ static bool slot_of_line(const struct session *s, const struct command *c, uint1
     struct key_range ranges[COMMAND_RANGES_MAX];
     int count = c != NULL ? command_keys(c, s->argv.words, s->argv.count, ranges) : 0;
 
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count && s->single; i++)
+        *slot = 0;
+    for (int i = 0; i < count && !s->single; i++)
         for (int at = ranges[i].first; at <= ranges[i].last; at += ranges[i].step) {
             uint16_t key = slot_of_key(s->argv.words[at].data, s->argv.words[at].length);
 
@@ -893,7 +899,7 @@ static void queue_bytes(struct session *s, const struct command *c, const char *
     uint16_t slot = t->slot;
     struct request *r;
 
-    if (whole && !is_allowed(c)) {
+    if (whole && !s->single && !is_allowed(c)) {
         refuse_command(s, c, NULL);
         return;
     }

@@ -1,0 +1,426 @@
+#include "keeper/replay.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "config/config.h"
+#include "keeper/keeper.h"
+#include "link/wire.h"
+#include "route/mirror.h"
+#include "session/request.h"
+
+enum {
+    LINGER_MS = 20,  /* after the last command the queue is looked at, so that nobody has to wake us */
+    LOOK_MS = 2,
+    RETRY_MS = 500,
+    SILENCE_MS = 10000,         /* a target that answers nothing for so long is given up */
+    UNANSWERED_MOST = 1000,     /* commands under way to a target … */
+    WINDOW_BYTES = 1024 * 1024, /* … and bytes */
+    REPLY_BYTES_MOST = 64 * 1024 * 1024,
+    EVENTS_MOST = 64,
+};
+
+struct target {
+    const struct config_address *address;
+    struct session *session; /* NULL: none at the moment */
+    struct buffer pending;   /* entries */
+    uint64_t pending_commands;
+    uint64_t under_way; /* commands that the session has, and no reply to */
+    size_t window;      /* bytes given to the session since it last was idle */
+    int64_t retry_at_ms;
+    int64_t heard_ms; /* the last sign of life, or the beginning of something under way */
+};
+
+static struct target targets[CONFIG_MIRRORS_MOST];
+static int target_count;
+static int epoll_of_links = -1;
+static struct buffer taken;
+static int64_t linger_until_ms;
+
+void replay_configure(void (*wake)(void))
+{
+    const struct config *config = config_get();
+
+    if (config->off || config->mirror_count == 0)
+        return;
+    for (int i = 0; i < config->mirror_count; i++)
+        targets[i].address = &config->mirrors[i];
+    target_count = config->mirror_count;
+    mirror_turn_on(config->mirror_exclude_reads, config->mirror_fraction,
+                   (size_t)config->mirror_queue_bytes, wake);
+}
+
+/* --- links --- */
+
+static void watch(struct link *link)
+{
+    uint32_t events = link->state == LINK_CONNECTING ? EPOLLOUT
+                      : link_unflushed(link)         ? EPOLLIN | EPOLLOUT
+                                                     : EPOLLIN;
+    struct epoll_event event = {.events = events, .data.ptr = link};
+
+    if (link->fd == -1 || link->watched == (int)events)
+        return;
+    epoll_ctl(epoll_of_links, link->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, link->fd, &event);
+    link->watched = (int)events;
+}
+
+static void close_link(struct link *link)
+{
+    if (link->watched != 0 && link->fd != -1)
+        epoll_ctl(epoll_of_links, EPOLL_CTL_DEL, link->fd, NULL);
+    link->watched = 0;
+    wire_close(link);
+}
+
+static void lose(struct target *t, struct link *link)
+{
+    int why = link->error;
+
+    link->must_close = false;
+    close_link(link);
+    session_link_lost(t->session, link, why);
+}
+
+static void open_link(struct target *t, struct link *link)
+{
+    static const struct wire_settings settings;
+
+    switch (wire_open(link, &settings)) {
+    case WIRE_DONE:
+        session_link_opened(t->session, link);
+        break;
+    case WIRE_AGAIN:
+    case WIRE_INTERRUPTED:
+        link->state = LINK_CONNECTING;
+        link->connect_by_ms = clock_now_ms() + t->session->settings.connect_timeout_ms;
+        break;
+    case WIRE_LOST:
+        lose(t, link);
+        return;
+    }
+    watch(link);
+}
+
+static bool can_flush(const struct link *link)
+{
+    return link->fd != -1 && (link->state == LINK_UP || link->state == LINK_GREETING) &&
+           link_unflushed(link);
+}
+
+static void flush(struct target *t, struct link *link)
+{
+    if (wire_flush(link) == WIRE_LOST)
+        lose(t, link);
+    else
+        watch(link);
+}
+
+static void carry_out_orders(struct target *t)
+{
+    struct link *link;
+
+    while ((link = session_next_dirty(t->session)) != NULL)
+        if (link->must_close) {
+            link->out_received = link->out_flushed;
+            lose(t, link);
+        } else if (link->state == LINK_WANTED) {
+            open_link(t, link);
+        } else if (can_flush(link)) {
+            flush(t, link);
+        }
+}
+
+static void finish_connecting(struct target *t, struct link *link)
+{
+    enum wire_result r = wire_connected(link);
+
+    if (r == WIRE_LOST) {
+        lose(t, link);
+    } else if (r == WIRE_DONE) {
+        session_link_opened(t->session, link);
+        watch(link);
+    }
+}
+
+static void on_ready(struct target *t, struct link *link, int64_t now_ms)
+{
+    enum wire_result r;
+
+    if (link->fd == -1)
+        return;
+    if (link->state == LINK_CONNECTING) {
+        finish_connecting(t, link);
+        return;
+    }
+    r = wire_fill(link, false);
+    if (r == WIRE_DONE) {
+        t->heard_ms = now_ms;
+        session_link_received(t->session, link);
+        if (buffer_length(&link->in) > REPLY_BYTES_MOST)
+            session_end(t->session, EMSGSIZE);
+    } else if (r == WIRE_LOST) {
+        lose(t, link);
+        return;
+    }
+    if (can_flush(link))
+        flush(t, link);
+}
+
+static struct target *target_of(const struct link *link)
+{
+    for (int i = 0; i < target_count; i++)
+        for (const struct link *l = targets[i].session ? targets[i].session->links : NULL; l != NULL;
+             l = l->next)
+            if (l == link)
+                return &targets[i];
+    return NULL;
+}
+
+static void handle_events(int64_t now_ms)
+{
+    struct epoll_event events[EVENTS_MOST];
+    int count = epoll_wait(epoll_of_links, events, EVENTS_MOST, 0);
+
+    for (int i = 0; i < count; i++) {
+        struct target *t = target_of(events[i].data.ptr);
+
+        if (t != NULL)
+            on_ready(t, events[i].data.ptr, now_ms);
+    }
+}
+
+/* --- the session of a target --- */
+
+/* As numbers, as a session wants it. */
+static bool resolve(const struct config_address *address, char host[INET6_ADDRSTRLEN])
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
+    bool ok;
+
+    if (getaddrinfo(address->host, NULL, &hints, &found) != 0)
+        return false;
+    ok = getnameinfo(found->ai_addr, found->ai_addrlen, host, INET6_ADDRSTRLEN, NULL, 0,
+                     NI_NUMERICHOST) == 0;
+    freeaddrinfo(found);
+    return ok;
+}
+
+static void begin(struct target *t, int64_t now_ms)
+{
+    const struct config *config = config_get();
+    char host[INET6_ADDRSTRLEN];
+    struct session_settings settings = {
+        .host = host,
+        .port = t->address->port,
+        .failover_timeout_ms = config->failover_timeout_ms,
+        .connect_timeout_ms = config->connect_timeout_ms,
+        .clock = clock_now_ms,
+        .is_mirror = true,
+    };
+
+    t->retry_at_ms = now_ms + clock_jitter_ms(RETRY_MS);
+    if (resolve(t->address, host))
+        t->session = session_create(&settings);
+    t->window = 0;
+    t->heard_ms = now_ms;
+}
+
+static void give_up(struct target *t, int64_t now_ms)
+{
+    for (struct link *link = t->session->links; link != NULL; link = link->next)
+        close_link(link);
+    session_destroy(t->session);
+    t->session = NULL;
+    mirror_count(MIRROR_DROPPED_LOST, t->under_way);
+    t->under_way = 0;
+    t->retry_at_ms = now_ms + clock_jitter_ms(RETRY_MS);
+}
+
+/* The reply at the head of the order is whole: how it begins is all that is of interest. */
+static void drop_reply(struct target *t)
+{
+    struct session *s = t->session;
+    char scratch[16384];
+    size_t left = s->order_head->reply_length, n;
+    bool first = true;
+
+    while (left > 0 && (n = session_take(s, scratch, left < sizeof scratch ? left : sizeof scratch)) > 0) {
+        if (first)
+            mirror_count(scratch[0] == '-' ? MIRROR_REFUSED : MIRROR_SENT, 1);
+        first = false;
+        left -= n;
+    }
+    if (t->under_way > 0)
+        t->under_way--;
+}
+
+static void drop_pending(struct target *t, enum mirror_count why)
+{
+    mirror_count(why, t->pending_commands);
+    t->pending_commands = 0;
+    buffer_deinit(&t->pending);
+}
+
+static bool has_room(const struct target *t)
+{
+    const struct session *s = t->session;
+
+    if (s->state == SESSION_DISCOVERING)
+        return t->under_way == 0;
+    return session_routes(s) && buffer_length(&s->in) == 0 && t->under_way < UNANSWERED_MOST &&
+           t->window < WINDOW_BYTES;
+}
+
+static void feed(struct target *t, int64_t now_ms)
+{
+    if (t->session->state == SESSION_LOCKED)
+        drop_pending(t, MIRROR_DROPPED_LOCKED);
+    if (t->under_way == 0) {
+        t->window = 0;
+        t->heard_ms = now_ms;
+    }
+    while (buffer_length(&t->pending) > 0 && has_room(t)) {
+        struct mirror_entry entry;
+
+        memcpy(&entry, buffer_bytes(&t->pending), sizeof entry);
+        buffer_consume(&t->pending, sizeof entry);
+        t->under_way += entry.commands;
+        t->pending_commands -= entry.commands;
+        t->window += entry.length;
+        session_accept(t->session, buffer_bytes(&t->pending), entry.length);
+        buffer_consume(&t->pending, entry.length);
+    }
+    buffer_relax(&t->pending, LINK_KEEP);
+}
+
+static void advance_target(struct target *t, int64_t now_ms)
+{
+    struct session *s;
+    int64_t due;
+
+    if (t->session == NULL && buffer_length(&t->pending) > 0 && now_ms >= t->retry_at_ms)
+        begin(t, now_ms);
+    s = t->session;
+    if (s == NULL)
+        return;
+    feed(t, now_ms);
+    due = session_due(s);
+    if (due >= 0 && due <= now_ms)
+        session_advance(s);
+    carry_out_orders(t);
+    while (s->order_head != NULL && s->order_head->done)
+        drop_reply(t);
+    if (s->state == SESSION_ENDED || (t->under_way > 0 && now_ms - t->heard_ms > SILENCE_MS))
+        give_up(t, now_ms);
+}
+
+static int64_t due_of(const struct target *t, int64_t now_ms)
+{
+    if (t->session == NULL)
+        return buffer_length(&t->pending) > 0 ? t->retry_at_ms : -1;
+    if (buffer_length(&t->pending) > 0 && has_room(t))
+        return now_ms;
+    return clock_earlier(session_due(t->session), t->under_way > 0 ? t->heard_ms + SILENCE_MS + 1 : -1);
+}
+
+/* --- from the queue to the targets --- */
+
+static void append_entry(struct target *t, const char *entry_bytes, const struct mirror_entry *entry)
+{
+    size_t length = sizeof *entry + entry->length;
+
+    if (buffer_length(&t->pending) + length > (size_t)config_get()->mirror_queue_bytes ||
+        !buffer_append(&t->pending, entry_bytes, length))
+        mirror_count(MIRROR_DROPPED_FULL, entry->commands);
+    else
+        t->pending_commands += entry->commands;
+}
+
+static void distribute(void)
+{
+    while (buffer_length(&taken) > 0) {
+        struct mirror_entry entry;
+
+        memcpy(&entry, buffer_bytes(&taken), sizeof entry);
+        for (int i = 0; i < target_count; i++)
+            append_entry(&targets[i], buffer_bytes(&taken), &entry);
+        buffer_consume(&taken, sizeof entry + entry.length);
+    }
+    buffer_relax(&taken, 64 * 1024);
+}
+
+static bool open_epoll(int poller, uint64_t data)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = data};
+
+    if (epoll_of_links != -1)
+        return true;
+    epoll_of_links = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll_of_links == -1)
+        return false;
+    epoll_of_links = wire_move_high(epoll_of_links);
+    return epoll_ctl(poller, EPOLL_CTL_ADD, epoll_of_links, &event) == 0;
+}
+
+int64_t replay_advance(int poller, uint64_t data, int64_t now_ms)
+{
+    uint64_t outstanding = 0;
+    int64_t due = -1;
+
+    if (target_count == 0 || !open_epoll(poller, data))
+        return -1;
+    if (mirror_take(&taken, now_ms >= linger_until_ms)) {
+        linger_until_ms = now_ms + LINGER_MS;
+        distribute();
+    }
+    handle_events(now_ms);
+    for (int i = 0; i < target_count; i++) {
+        advance_target(&targets[i], now_ms);
+        outstanding += targets[i].pending_commands + targets[i].under_way;
+        due = clock_earlier(due, due_of(&targets[i], now_ms));
+    }
+    mirror_set_outstanding(outstanding);
+    return now_ms < linger_until_ms ? clock_earlier(due, now_ms + LOOK_MS) : due;
+}
+
+void replay_forget_all(void)
+{
+    for (int i = 0; i < target_count; i++) {
+        struct target *t = &targets[i];
+
+        for (struct link *link = t->session ? t->session->links : NULL; link != NULL;
+             link = link->next)
+            wire_close(link);
+        session_destroy(t->session);
+        buffer_deinit(&t->pending);
+        *t = (struct target){.address = t->address};
+    }
+    buffer_deinit(&taken);
+    if (epoll_of_links != -1)
+        close(epoll_of_links);
+    epoll_of_links = -1;
+    linger_until_ms = 0;
+}
+
+/* --- the end of the process --- */
+
+/* The keeper runs on while exit() runs this. */
+__attribute__((destructor)) static void flush_at_exit(void)
+{
+    static const struct timespec moment = {.tv_nsec = 500000};
+    int64_t until;
+
+    if (!mirror_is_on() || !keeper_is_running())
+        return;
+    until = clock_now_ms() + config_get()->mirror_flush_timeout_ms;
+    while (!mirror_is_idle() && clock_now_ms() < until)
+        nanosleep(&moment, NULL);
+}

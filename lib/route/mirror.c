@@ -1,0 +1,198 @@
+#include "route/mirror.h"
+
+#include <pthread.h>
+#include <string.h>
+
+enum { MODE_ON = 1, MODE_READS = 2 };
+
+_Atomic unsigned mirror_mode;
+
+static _Atomic uint32_t fraction = MIRROR_FRACTION_WHOLE;
+static _Atomic uint64_t counts[MIRROR_COUNTS];
+static _Atomic uint64_t outstanding;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for all below */
+static struct buffer queue;
+static size_t bytes_most;
+static bool keeper_sleeps = true;
+static void (*wake)(void);
+
+void mirror_turn_on(bool exclude_reads, uint32_t of_million, size_t most, void (*wake_keeper)(void))
+{
+    pthread_mutex_lock(&lock);
+    bytes_most = most;
+    wake = wake_keeper;
+    pthread_mutex_unlock(&lock);
+    atomic_store(&fraction, of_million);
+    atomic_store(&mirror_mode, exclude_reads ? MODE_ON : MODE_ON | MODE_READS);
+}
+
+void mirror_turn_off(void)
+{
+    atomic_store(&mirror_mode, 0);
+}
+
+/* --- which --- */
+
+static bool is_about_data(const struct command *c)
+{
+    static const bool about_connection[COMMAND_UNSUPPORTED + 1] = {
+        [COMMAND_STATE] = true,       [COMMAND_READ_MODE] = true, [COMMAND_CONNECTION] = true,
+        [COMMAND_QUIT] = true,        [COMMAND_RESET] = true,     [COMMAND_TRANSACTION] = true,
+        [COMMAND_SUBSCRIBE] = true,   [COMMAND_MONITOR] = true,   [COMMAND_UNSUBSCRIBE] = true,
+        [COMMAND_REPLY_MODE] = true,  [COMMAND_KILL] = true,      [COMMAND_TRACKING] = true,
+    };
+
+    return !about_connection[c->klass];
+}
+
+/* Without the script at the mirror EVALSHA would fail there. */
+static bool is_script(const struct command *c)
+{
+    return strcmp(c->name, "script|load") == 0 || strcmp(c->name, "script|flush") == 0;
+}
+
+bool mirror_is_write(const struct command *c)
+{
+    if (c == NULL)
+        return true;
+    if (!is_about_data(c))
+        return false;
+    return (c->flags & COMMAND_WRITE) != 0 ||
+           ((c->flags & COMMAND_MAY_REPLICATE) != 0 && (c->flags & COMMAND_READONLY) == 0) ||
+           is_script(c);
+}
+
+bool mirror_wants_reads(void)
+{
+    return (atomic_load_explicit(&mirror_mode, memory_order_relaxed) & MODE_READS) != 0;
+}
+
+bool mirror_wants(const struct command *c)
+{
+    return mirror_is_write(c) ||
+           (mirror_wants_reads() && (c->flags & COMMAND_READONLY) != 0 && is_about_data(c));
+}
+
+bool mirror_is_chosen(void)
+{
+    static _Thread_local uint64_t state;
+    uint32_t of_million = atomic_load_explicit(&fraction, memory_order_relaxed);
+
+    if (of_million >= MIRROR_FRACTION_WHOLE)
+        return true;
+    if (state == 0)
+        state = (uint64_t)(uintptr_t)&state | 1;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (state >> 11) % MIRROR_FRACTION_WHOLE < of_million;
+}
+
+/* --- the queue --- */
+
+static bool append(const char *bytes, size_t length, uint32_t commands)
+{
+    struct mirror_entry entry = {(uint32_t)length, commands};
+
+    if (length > bytes_most || buffer_length(&queue) + sizeof entry + length > bytes_most ||
+        buffer_reserve(&queue, sizeof entry + length) == NULL)
+        return false;
+    return buffer_append(&queue, &entry, sizeof entry) && buffer_append(&queue, bytes, length);
+}
+
+void mirror_push(const char *bytes, size_t length, uint32_t commands)
+{
+    void (*to_wake)(void) = NULL;
+    bool queued;
+
+    pthread_mutex_lock(&lock);
+    queued = append(bytes, length, commands);
+    if (queued && (keeper_sleeps || buffer_length(&queue) > bytes_most / 2)) {
+        keeper_sleeps = false;
+        to_wake = wake;
+    }
+    pthread_mutex_unlock(&lock);
+    mirror_count(queued ? MIRROR_QUEUED : MIRROR_DROPPED_FULL, commands);
+    if (to_wake != NULL)
+        to_wake();
+}
+
+bool mirror_take(struct buffer *into, bool sleeping)
+{
+    struct buffer empty = *into;
+    bool any;
+
+    pthread_mutex_lock(&lock);
+    any = buffer_length(&queue) > 0;
+    if (any) {
+        *into = queue;
+        queue = empty;
+        /* Nobody may take the time between queue and target for idleness. */
+        atomic_fetch_add(&outstanding, 1);
+    }
+    keeper_sleeps = !any && sleeping;
+    pthread_mutex_unlock(&lock);
+    return any;
+}
+
+/* --- counting --- */
+
+void mirror_count(enum mirror_count what, uint64_t how_many)
+{
+    atomic_fetch_add_explicit(&counts[what], how_many, memory_order_relaxed);
+}
+
+uint64_t mirror_counted(enum mirror_count what)
+{
+    return atomic_load_explicit(&counts[what], memory_order_relaxed);
+}
+
+const char *mirror_count_name(enum mirror_count what)
+{
+    static const char *const names[] = {
+        [MIRROR_QUEUED] = "queued",
+        [MIRROR_SENT] = "sent",
+        [MIRROR_REFUSED] = "refused",
+        [MIRROR_DROPPED_FULL] = "dropped_full",
+        [MIRROR_DROPPED_BLOCKING] = "dropped_blocking",
+        [MIRROR_DROPPED_DATABASE] = "dropped_database",
+        [MIRROR_DROPPED_ABORTED] = "dropped_aborted",
+        [MIRROR_DROPPED_LOST] = "dropped_lost",
+        [MIRROR_DROPPED_LOCKED] = "dropped_locked",
+    };
+
+    return names[what];
+}
+
+void mirror_set_outstanding(uint64_t entries)
+{
+    atomic_store(&outstanding, entries);
+}
+
+bool mirror_is_idle(void)
+{
+    bool empty;
+
+    pthread_mutex_lock(&lock);
+    empty = buffer_length(&queue) == 0 && atomic_load(&outstanding) == 0;
+    pthread_mutex_unlock(&lock);
+    return empty;
+}
+
+void mirror_lock_all(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+void mirror_unlock_all(void)
+{
+    pthread_mutex_unlock(&lock);
+}
+
+void mirror_forget_all(void)
+{
+    queue.head = queue.tail = 0;
+    keeper_sleeps = true;
+    atomic_store(&outstanding, 0);
+}
