@@ -33,7 +33,7 @@ packages=(
     cmake gcc g++ make pkg-config libhiredis-dev libyaml-dev
     # to test
     libcmocka-dev check libsubunit-dev libevent-dev libev-dev libuv1-dev
-    redis-server redis-tools curl procps python3 python3-venv strace valgrind clang libclang-rt-dev
+    redis-server redis-tools curl procps python3 python3-venv golang-go strace valgrind clang libclang-rt-dev
     # programs that use hiredis
     webdis ccache libredis-fast-perl ruby-hiredis freeradius freeradius-redis freeradius-utils
     varnish varnish-redis kamailio kamailio-redis-modules

@@ -1,0 +1,321 @@
+// Package redisroute gives Go's Redis clients a connection on which a Redis Cluster looks like one
+// server:
+//
+//	client := redis.NewClient(&redis.Options{
+//		Addr:   "any-node:6379",
+//		Dialer: redisroute.Dialer(nil),
+//	})
+//
+// go-redis' plain client then works as on one server: commands, pipelines, transactions,
+// subscriptions, scans. redigo's NewConn takes the same net.Conn.
+//
+// The package needs libredisroute and its pkg-config file. A connection that waits holds no thread:
+// its descriptor is in the runtime's poller.
+package redisroute
+
+/*
+#cgo pkg-config: redisroute
+#include <stdlib.h>
+#include <redisroute/redisroute.h>
+
+static redisRouteSession *open_session(const char *host, int port, int connect_timeout_ms) {
+	redisRouteOptions options = {.size = sizeof options, .connect_timeout_ms = connect_timeout_ms};
+	return redisRouteOpen(host, port, &options);
+}
+*/
+import "C"
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// Options of a connection. The zero value is the default everywhere.
+type Options struct {
+	// ConnectTimeout limits connecting to one address of the dialled node; 0: the context's deadline
+	// and the kernel's own limit. At least a millisecond.
+	ConnectTimeout time.Duration
+}
+
+// Version of the shared library, as "0.1.0".
+func Version() string {
+	return C.GoString(C.redisRouteVersion())
+}
+
+// Dialer returns what go-redis takes as Options.Dialer. options may be nil. The function is safe for
+// concurrent use. Networks are "tcp", "tcp4" and "tcp6"; "unix" is dialled as net.Dial does, and not
+// routed. The address is any node of the cluster, or a server that is none.
+func Dialer(options *Options) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	var o Options
+	if options != nil {
+		o = *options
+	}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if network == "unix" {
+			var d net.Dialer
+			return d.DialContext(ctx, network, addr)
+		}
+		conn, err := dial(ctx, &o, network, addr)
+		if err != nil {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+		}
+		return conn, nil
+	}
+}
+
+func dial(ctx context.Context, o *Options, network, addr string) (*Conn, error) {
+	host, service, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
+	if err != nil {
+		return nil, err
+	}
+	if host == "" {
+		host = "localhost"
+	}
+	addresses, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	err = fmt.Errorf("redisroute: %s has no address of network %q", host, network)
+	for _, address := range addresses {
+		is4 := address.IP.To4() != nil
+		if network != "tcp" && (network != "tcp4" || !is4) && (network != "tcp6" || is4) {
+			continue
+		}
+		var c *Conn
+		if c, err = open(o, address, port); err == nil {
+			if err = c.awaitConnected(ctx); err == nil {
+				return c, nil
+			}
+			c.Close()
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	return nil, err
+}
+
+// Conn is a session: a net.Conn to a cluster that looks like one server. Reading, writing, deadlines
+// and Close may each be called by any goroutine. Write takes everything at once, into memory where
+// the network does not take it, and so never waits.
+type Conn struct {
+	remote *net.TCPAddr
+	file   *os.File // a copy of the session's descriptor, in the runtime's poller
+	raw    syscall.RawConn
+
+	mu      sync.Mutex // held for calls that do not block
+	session *C.redisRouteSession
+
+	writeBy atomic.Value // time.Time
+	closing sync.Once
+	closed  int32 // atomic
+}
+
+var _ net.Conn = (*Conn)(nil)
+
+func open(o *Options, address net.IPAddr, port int) (*Conn, error) {
+	host := C.CString(address.String())
+	defer C.free(unsafe.Pointer(host))
+	ms := o.ConnectTimeout.Milliseconds()
+	if ms < 0 || ms > 1<<31-1 || (ms == 0 && o.ConnectTimeout != 0) {
+		return nil, fmt.Errorf("redisroute: a connect timeout of %v", o.ConnectTimeout)
+	}
+	runtime.LockOSThread() // the words of an error are the thread's
+	session := C.open_session(host, C.int(port), C.int(ms))
+	text := C.GoString(C.redisRouteErrorText(nil))
+	runtime.UnlockOSThread()
+	if session == nil {
+		return nil, errors.New(text)
+	}
+	c := &Conn{
+		remote:  &net.TCPAddr{IP: address.IP, Port: port, Zone: address.Zone},
+		session: session,
+	}
+	if err := c.enterPoller(); err != nil {
+		C.redisRouteClose(session)
+		return nil, err
+	}
+	runtime.SetFinalizer(c, (*Conn).Close)
+	return c, nil
+}
+
+func (c *Conn) enterPoller() error {
+	fd, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(C.redisRouteFd(c.session)),
+		syscall.F_DUPFD_CLOEXEC, 0)
+	if errno != 0 {
+		return errno
+	}
+	if err := syscall.SetNonblock(int(fd), true); err != nil {
+		syscall.Close(int(fd))
+		return err
+	}
+	c.file = os.NewFile(fd, "redisroute")
+	raw, err := c.file.SyscallConn()
+	if err == nil {
+		err = c.file.SetReadDeadline(time.Time{}) // fails where the poller did not take it
+	}
+	if err != nil {
+		c.file.Close()
+		return err
+	}
+	c.raw = raw
+	return nil
+}
+
+// Calls f until it does not say EAGAIN; waits in the runtime's poller in between.
+func (c *Conn) until(f func() error) error {
+	var result error
+	err := c.raw.Read(func(uintptr) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.session == nil {
+			result = net.ErrClosed
+			return true
+		}
+		result = f()
+		return result != syscall.EAGAIN
+	})
+	switch {
+	case err == nil:
+		return result
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return os.ErrDeadlineExceeded
+	case atomic.LoadInt32(&c.closed) != 0:
+		return net.ErrClosed
+	default:
+		return err
+	}
+}
+
+func (c *Conn) awaitConnected(ctx context.Context) error {
+	decided := make(chan struct{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-ctx.Done():
+			c.file.SetReadDeadline(time.Unix(1, 0))
+		case <-decided:
+		}
+	}()
+	err := c.until(func() error {
+		switch up, err := C.redisRouteConnected(c.session); {
+		case up == 1:
+			return nil
+		case up == 0:
+			return syscall.EAGAIN
+		default:
+			return err
+		}
+	})
+	close(decided)
+	<-watched
+	c.file.SetReadDeadline(time.Time{})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+func (c *Conn) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: "tcp", Addr: c.remote, Err: err}
+}
+
+// Read waits for bytes of replies until the read deadline. io.EOF when the session ended in order,
+// as after QUIT.
+func (c *Conn) Read(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	n := 0
+	err := c.until(func() error {
+		count, err := C.redisRouteRead(c.session, unsafe.Pointer(&b[0]), C.size_t(len(b)))
+		if count < 0 {
+			return err
+		}
+		if n = int(count); n == 0 {
+			return io.EOF
+		}
+		return nil
+	})
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	return 0, c.opError("read", err)
+}
+
+// Write takes all bytes, whole commands or not, and does not wait.
+func (c *Conn) Write(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	if by, _ := c.writeBy.Load().(time.Time); !by.IsZero() && !time.Now().Before(by) {
+		return 0, c.opError("write", os.ErrDeadlineExceeded)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session == nil {
+		return 0, c.opError("write", net.ErrClosed)
+	}
+	if result, err := C.redisRouteWrite(c.session, unsafe.Pointer(&b[0]), C.size_t(len(b))); result == -1 {
+		return 0, c.opError("write", err)
+	}
+	return len(b), nil
+}
+
+// Close ends a Read that waits. Commands that were written are sent. Only the first call does
+// anything; the others return net.ErrClosed.
+func (c *Conn) Close() error {
+	err := error(net.ErrClosed)
+	c.closing.Do(func() {
+		runtime.SetFinalizer(c, nil)
+		atomic.StoreInt32(&c.closed, 1)
+		err = c.file.Close()
+		c.mu.Lock()
+		session := c.session
+		c.session = nil
+		c.mu.Unlock()
+		C.redisRouteClose(session)
+	})
+	return err
+}
+
+// LocalAddr is unspecified: there are several connections underneath.
+func (c *Conn) LocalAddr() net.Addr { return &net.TCPAddr{} }
+
+// RemoteAddr is the node that was dialled.
+func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+
+// SetDeadline is SetReadDeadline and SetWriteDeadline.
+func (c *Conn) SetDeadline(t time.Time) error {
+	c.writeBy.Store(t)
+	return c.SetReadDeadline(t)
+}
+
+// SetReadDeadline also ends a Read that waits already.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	if err := c.file.SetReadDeadline(t); err != nil {
+		return c.opError("set", net.ErrClosed)
+	}
+	return nil
+}
+
+// SetWriteDeadline is looked at when a Write begins.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.writeBy.Store(t)
+	return nil
+}
