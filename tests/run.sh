@@ -1,32 +1,31 @@
 #!/usr/bin/env bash
-# tests/run.sh [--quick] [--no-debian13]   every test, on a Debian machine, as root or with sudo.
+# tests/run.sh [--quick] [--debian13]   every test, on a Debian machine, as root or with sudo.
 #
 # Installs what is missing from Debian's packages and builds three times: as released, with all
 # tests; with AddressSanitizer and UndefinedBehaviorSanitizer; and with ThreadSanitizer, with the
-# tests of threads. Where valkey-server is installed, tests on servers are run with it as well. On
-# Debian 12 a Debian 13 follows, with its newer hiredis and servers, in a tree of its own under
-# build-tests/. The last line says how many passed and failed.
+# tests of threads. Where valkey-server is installed, tests on servers are run with it as well. The
+# last line says how many passed and failed.
 #
-#     --quick         the first build alone
-#     --no-debian13   without the Debian 13 (a gigabyte, and some minutes)
+#     --quick      the first build alone
+#     --debian13   then on a Debian 13 as well, with its newer hiredis and servers, in a tree of its
+#                  own under build-tests/: a gigabyte, and some minutes
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 quick=
-debian13=1
+debian13=
 for option in "$@"; do
     case $option in
-    --quick) quick=1 debian13= ;;
-    --no-debian13) debian13= ;;
+    --quick) quick=1 ;;
+    --debian13) debian13=1 ;;
     *)
-        echo "usage: tests/run.sh [--quick] [--no-debian13]" >&2
+        echo "usage: tests/run.sh [--quick] [--debian13]" >&2
         exit 2
         ;;
     esac
 done
 builds=${TEST_BUILDS:-build-tests}
 . /etc/os-release 2>/dev/null
-[ "${ID-} ${VERSION_ID-}" = "debian 12" ] || debian13=
 
 packages=(
     # to build

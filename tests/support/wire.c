@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "wire.h"
 
+#include <errno.h>
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -107,6 +108,8 @@ static bool receive_more(struct wire *wire)
         MUST(wire->bytes);
     }
     ssize_t got = recv(wire->fd, wire->bytes + wire->length, wire->capacity - wire->length, 0);
+    if (got == -1 && errno == EINTR)
+        return true; /* an event loop's own signals */
     if (got <= 0)
         return false;
     wire->length += (size_t)got;
