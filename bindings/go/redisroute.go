@@ -18,8 +18,10 @@ package redisroute
 #include <stdlib.h>
 #include <redisroute/redisroute.h>
 
-static redisRouteSession *open_session(const char *host, int port, int connect_timeout_ms) {
-	redisRouteOptions options = {.size = sizeof options, .connect_timeout_ms = connect_timeout_ms};
+static redisRouteSession *open_session(const char *host, int port, int connect_timeout_ms,
+		const char *read_policy) {
+	redisRouteOptions options = {.size = sizeof options, .connect_timeout_ms = connect_timeout_ms,
+		.read_policy = read_policy[0] ? read_policy : 0};
 	return redisRouteOpen(host, port, &options);
 }
 */
@@ -45,6 +47,9 @@ type Options struct {
 	// ConnectTimeout limits connecting to one address of the dialled node; 0: the context's deadline
 	// and the kernel's own limit. At least a millisecond.
 	ConnectTimeout time.Duration
+	// ReadPolicy says which nodes answer commands that only read: "REPLICA", "PREFER_REPLICA", "ANY" …;
+	// empty: as configured.
+	ReadPolicy string
 }
 
 // Version of the shared library, as "0.1.0".
@@ -130,12 +135,14 @@ var _ net.Conn = (*Conn)(nil)
 func open(o *Options, address net.IPAddr, port int) (*Conn, error) {
 	host := C.CString(address.String())
 	defer C.free(unsafe.Pointer(host))
+	policy := C.CString(o.ReadPolicy)
+	defer C.free(unsafe.Pointer(policy))
 	ms := o.ConnectTimeout.Milliseconds()
 	if ms < 0 || ms > 1<<31-1 || (ms == 0 && o.ConnectTimeout != 0) {
 		return nil, fmt.Errorf("redisroute: a connect timeout of %v", o.ConnectTimeout)
 	}
 	runtime.LockOSThread() // the words of an error are the thread's
-	session := C.open_session(host, C.int(port), C.int(ms))
+	session := C.open_session(host, C.int(port), C.int(ms), policy)
 	text := C.GoString(C.redisRouteErrorText(nil))
 	runtime.UnlockOSThread()
 	if session == nil {

@@ -47,6 +47,8 @@ typedef struct redisRouteSession redisRouteSession;
 typedef struct redisRouteOptions {
     size_t size;            /* of this structure as the caller knows it: it grows */
     int connect_timeout_ms; /* for the connection to the dialled node; 0: the kernel's own limit */
+    const char *read_policy; /* "MASTER", "PREFER_REPLICA" … as in the environment, in any case;
+                                NULL: the configuration's */
 } redisRouteOptions;
 
 /* Begins to connect to any node of a cluster, or to a server that is none, which

@@ -35,24 +35,47 @@ static struct stream *stream_of(redisRouteSession *session)
     return &session->stream;
 }
 
+/* NULL: these can be. */
+static const char *what_is_wrong(const char *host, int port, const redisRouteOptions *options)
+{
+    if (host == NULL || host[0] == '\0')
+        return "a host is needed";
+    if (port < 1 || port > 65535)
+        return "a port is a number from 1 to 65535";
+    if (options == NULL)
+        return NULL;
+    if (options->size < sizeof(redisRouteOptions))
+        return "options.size is not set";
+    if (options->size > sizeof(redisRouteOptions))
+        return "these options are a newer library's";
+    if (options->connect_timeout_ms < 0)
+        return "connect_timeout_ms is negative";
+    if (options->read_policy != NULL && read_policy_parse(options->read_policy) == -1)
+        return "there is no such read_policy";
+    return NULL;
+}
+
 PUBLIC redisRouteSession *redisRouteOpen(const char *host, int port,
                                          const redisRouteOptions *options)
 {
-    const char *wrong = host == NULL || host[0] == '\0' ? "a host is needed"
-                        : port < 1 || port > 65535      ? "a port is a number from 1 to 65535"
-                        : options == NULL               ? NULL
-                        : options->size < sizeof(redisRouteOptions) ? "options.size is not set"
-                        : options->size > sizeof(redisRouteOptions)
-                            ? "these options are a newer library's"
-                        : options->connect_timeout_ms < 0 ? "connect_timeout_ms is negative"
-                                                          : NULL;
+    static const redisRouteOptions defaults = {.size = sizeof defaults};
+    const char *wrong = what_is_wrong(host, port, options);
+    struct stream *stream;
 
     if (wrong != NULL) {
         stream_refuse(wrong);
         return NULL;
     }
-    return (redisRouteSession *)(void *)stream_open(host, port,
-                                                    options ? options->connect_timeout_ms : 0);
+    if (options == NULL)
+        options = &defaults;
+    stream = stream_open(host, port, options->connect_timeout_ms);
+    if (stream != NULL && options->read_policy != NULL &&
+        !stream_set_read_policy(stream, read_policy_parse(options->read_policy))) {
+        stream_close(stream);
+        errno = ENOMEM;
+        return NULL;
+    }
+    return (redisRouteSession *)(void *)stream;
 }
 
 PUBLIC int redisRouteConnected(redisRouteSession *session)

@@ -168,6 +168,11 @@ int stream_connected(struct stream *stream)
     return failed(stream);
 }
 
+bool stream_set_read_policy(struct stream *stream, enum read_policy policy)
+{
+    return endpoint_set_read_policy(stream->endpoint, policy, 0, true);
+}
+
 int stream_write(struct stream *stream, const void *bytes, size_t length)
 {
     return endpoint_write(stream->endpoint, bytes, length) == -1 ? failed(stream) : 0;

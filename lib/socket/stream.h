@@ -21,6 +21,8 @@ void stream_close(struct stream *);
 
 /* 1, 0 or -1. */
 int stream_connected(struct stream *);
+/* For all that is written from here on. False: out of memory. */
+bool stream_set_read_policy(struct stream *, enum read_policy);
 int stream_write(struct stream *, const void *bytes, size_t length);
 ssize_t stream_read(struct stream *, void *to, size_t size);
 ssize_t stream_read_wait(struct stream *, void *to, size_t size, int timeout_ms);

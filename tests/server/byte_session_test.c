@@ -258,6 +258,7 @@ START_TEST(test_arguments_that_cannot_be)
 {
     redisRouteOptions no_size = {.connect_timeout_ms = 1};
     redisRouteOptions negative = {.size = sizeof negative, .connect_timeout_ms = -1};
+    redisRouteOptions policy = {.size = sizeof policy, .read_policy = "NEAREST"};
     const struct {
         const char *host;
         int port;
@@ -270,6 +271,7 @@ START_TEST(test_arguments_that_cannot_be)
                  {"127.0.0.1", -1, NULL, EINVAL},
                  {"127.0.0.1", 1, &no_size, EINVAL},
                  {"127.0.0.1", 1, &negative, EINVAL},
+                 {"127.0.0.1", 1, &policy, EINVAL},
                  {"no host", 1, NULL, EHOSTUNREACH}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         errno = 0;

@@ -2,16 +2,15 @@
 
 import os
 import subprocess
+import time
 
 import pytest
 import redis
 
 
-@pytest.fixture(scope="session")
-def ports():
-    """Of the nodes of a cluster of three masters."""
+def cluster(masters, replicas):
     process = subprocess.Popen(
-        [os.environ["REDISROUTE_CLUSTER_MAIN"], "3", "0"],
+        [os.environ["REDISROUTE_CLUSTER_MAIN"], str(masters), str(replicas)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -19,6 +18,41 @@ def ports():
     yield [int(port) for port in process.stdout.readline().split()]
     process.stdin.close()
     assert process.wait(60) == 0
+
+
+def slots(node):
+    """CLUSTER SLOTS, with or without the shape that redis-py gives it."""
+    reply = node.execute_command("CLUSTER SLOTS")
+    if isinstance(reply, dict):
+        return list(reply.values())
+    return [{"replicas": shard[3:]} for shard in reply]
+
+
+def await_replicas(port, masters):
+    """Servers do not name a replica that has received nothing yet."""
+    until = time.monotonic() + 60
+    with redis.Redis(port=port) as node:
+        while not all(shard["replicas"] for shard in slots(node)):
+            assert time.monotonic() < until
+            for master in masters:
+                with redis.Redis(port=master) as writer:
+                    writer.flushall()  # goes to the replicas, like any write
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def ports():
+    """Of the nodes of a cluster of three masters."""
+    yield from cluster(3, 0)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """The ports of the masters and of the replicas of a cluster of three and three."""
+    for ports in cluster(3, 1):
+        for port in ports:
+            await_replicas(port, ports[:3])
+        yield ports[:3], ports[3:]
 
 
 @pytest.fixture

@@ -22,11 +22,16 @@ def open_session(connection: Any) -> Session:
         connection.port,
         connect_timeout=connection.socket_connect_timeout,
         timeout=connection.socket_timeout,
+        read_policy=getattr(connection, "read_policy", None),
     )
 
 
 class SessionConnection:
     """Mixed into a Connection class of redis-py: its socket is a session."""
+
+    def __init__(self, *args: Any, read_policy: Optional[str] = None, **kwargs: Any) -> None:
+        self.read_policy = read_policy
+        super().__init__(*args, **kwargs)
 
     def _connect(self) -> Session:
         _refuse_tls(self)
@@ -65,7 +70,8 @@ def pool_class(package: str, connection: type) -> type:
     class ConnectionPool(base):  # type: ignore[misc,valid-type]
         __doc__ = f"""{package}'s ConnectionPool, of connections that are sessions of redisroute.
 
-        from_url and the constructor take what {package}'s own take. rediss:// is refused,
+        from_url and the constructor take what {package}'s own take, and read_policy: which
+        nodes answer commands that only read ("REPLICA", "PREFER_REPLICA", "ANY" …). rediss:// is refused,
         unix:// is left to {package}.
         """
 

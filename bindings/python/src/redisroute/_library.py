@@ -12,7 +12,9 @@ ffi = cffi.FFI()
 ffi.cdef(
     """
     typedef struct redisRouteSession redisRouteSession;
-    typedef struct { size_t size; int connect_timeout_ms; } redisRouteOptions;
+    typedef struct {
+        size_t size; int connect_timeout_ms; const char *read_policy;
+    } redisRouteOptions;
     const char *redisRouteVersion(void);
     redisRouteSession *redisRouteOpen(const char *host, int port, const redisRouteOptions *options);
     int redisRouteConnected(redisRouteSession *session);

@@ -126,14 +126,14 @@ async def _until_connected(loop: asyncio.AbstractEventLoop, session: Session) ->
     loop.remove_reader(fd)
 
 
-async def open_session(host: str, port: int) -> Session:
+async def open_session(host: str, port: int, read_policy: Optional[str] = None) -> Session:
     """A connected session. Names are looked up by the loop; of several addresses the first that
     accepts is taken."""
     loop = asyncio.get_running_loop()
     failure: Optional[OSError] = None
     for *_, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         try:
-            session = Session(str(address[0]), port, wait=False)
+            session = Session(str(address[0]), port, wait=False, read_policy=read_policy)
             await _until_connected(loop, session)
             return session
         except OSError as error:
@@ -142,11 +142,11 @@ async def open_session(host: str, port: int) -> Session:
 
 
 async def open_connection(
-    host: str, port: int, *, limit: int = 2**16
+    host: str, port: int, *, limit: int = 2**16, read_policy: Optional[str] = None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """asyncio.open_connection, over a session."""
     loop = asyncio.get_running_loop()
-    session = await open_session(host, port)
+    session = await open_session(host, port, read_policy)
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     transport = SessionTransport(loop, session, protocol)
@@ -156,12 +156,21 @@ async def open_connection(
 async def connect(connection: Any) -> None:
     """The _connect of an asynchronous connection of redis-py."""
     connection._reader, connection._writer = await asyncio.wait_for(
-        open_connection(connection.host, connection.port), connection.socket_connect_timeout
+        open_connection(
+            connection.host,
+            connection.port,
+            read_policy=getattr(connection, "read_policy", None),
+        ),
+        connection.socket_connect_timeout,
     )
 
 
 class SessionConnection:
     """Mixed into an asynchronous Connection class of redis-py."""
+
+    def __init__(self, *args: Any, read_policy: Optional[str] = None, **kwargs: Any) -> None:
+        self.read_policy = read_policy
+        super().__init__(*args, **kwargs)
 
     async def _connect(self) -> None:
         await connect(self)

@@ -23,11 +23,15 @@ def _milliseconds(timeout: Optional[float]) -> int:
     return min(max(0, math.ceil(timeout * 1000)), _LONGEST_MS)
 
 
-def _open(host: str, port: int, connect_timeout: Optional[float]) -> Any:
+def _open(
+    host: str, port: int, connect_timeout: Optional[float], read_policy: Optional[str]
+) -> Any:
     options = ffi.new("redisRouteOptions *")
     options.size = ffi.sizeof("redisRouteOptions")
     if connect_timeout is not None:
         options.connect_timeout_ms = max(1, _milliseconds(connect_timeout))
+    policy = ffi.NULL if read_policy is None else ffi.new("char[]", read_policy.encode())
+    options.read_policy = policy
     handle = library().redisRouteOpen(host.encode(), port, options)
     if handle == ffi.NULL:
         number = ffi.errno
@@ -46,6 +50,7 @@ class Session:
 
     Opening looks a name up in the calling thread and, unless `wait` is false, waits until the
     connection is up or `connect_timeout` seconds have passed (None: the kernel's own limit).
+    `read_policy` is that of REDISROUTE_READ_POLICY, for this session: "REPLICA", "ANY" …
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Session:
         connect_timeout: Optional[float] = None,
         timeout: Optional[float] = None,
         wait: bool = True,
+        read_policy: Optional[str] = None,
     ) -> None:
         self._lib = library()
         self._handle: Any = None
@@ -66,7 +72,7 @@ class Session:
         self._peer = (host, port)
         self._peeked = b""
         self.settimeout(timeout)
-        handle = _open(host, port, connect_timeout)
+        handle = _open(host, port, connect_timeout, read_policy)
         self._fd = self._lib.redisRouteFd(handle)
         self._into = ffi.new("char[]", READ_SIZE)
         self._handle = handle
