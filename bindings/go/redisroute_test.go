@@ -162,9 +162,7 @@ func TestScan(t *testing.T) {
 	for iterator.Next(ctx) {
 		seen[iterator.Val()] = true
 	}
-	if err := iterator.Err(); err != nil && strings.HasPrefix(err.Error(), "UNSUPPORTED redisroute:") {
-		t.Skip("SCAN is not routed yet")
-	} else if err != nil || len(seen) != keys {
+	if err := iterator.Err(); err != nil || len(seen) != keys {
 		t.Fatal(len(seen), err)
 	}
 }

@@ -31,6 +31,7 @@ enum command_class {
     COMMAND_REPLY_MODE,  /* CLIENT REPLY: whether replies are delivered */
     COMMAND_TRACKING,    /* CLIENT TRACKING: as COMMAND_STATE, where that is possible */
     COMMAND_KILL,        /* CLIENT KILL: at all nodes, but for an id, which is one node's */
+    COMMAND_SCAN,        /* from master to master, by a cursor of ours */
     COMMAND_UNSUPPORTED, /* refused */
 };
 
@@ -45,6 +46,7 @@ enum command_response {
     RESPONSE_MIN,
     RESPONSE_MAX,
     RESPONSE_SUM,
+    RESPONSE_ANY,     /* one that is not nil */
     RESPONSE_UNION,   /* of arrays: every element once */
     RESPONSE_SUM_OF_NAMED, /* names and numbers in turn: the numbers are summed */
     RESPONSE_TEXT,    /* texts, one behind the other */

@@ -43,6 +43,8 @@ CLASSES = {
     "REPLY_MODE": ("kept here; servers answer, the answers are not delivered", ""),
     "TRACKING": ("said on every connection, where that is possible", ""),
     "KILL": ("sent to every node; an id is one node's", ""),
+    "SCAN": ("sent to one master after the other, by cursors of the cluster",
+             "keys may come twice when slots moved meanwhile; see scan.md"),
     "UNSUPPORTED": ("refused with an error that begins with UNSUPPORTED", "cannot be used"),
 }
 KEYLESS = "sent to one node"
@@ -62,7 +64,7 @@ RESPONSES = {
     "ALL_SUCCEEDED": "all have to succeed",
     "AND": "logical and", "OR": "logical or",
     "MIN": "the smallest number", "MAX": "the greatest number", "SUM": "the sum",
-    "UNION": "every element once", "SUM_OF_NAMED": "the numbers of each name are summed",
+    "UNION": "every element once", "ANY": "one that is not nil, of any master", "SUM_OF_NAMED": "the numbers of each name are summed",
     "TEXT": "texts are put one behind the other", "SPECIAL": "all have to succeed",
 }
 MERGED = {"SPLIT", "ALL_SHARDS", "ALL_NODES"}

@@ -8,6 +8,7 @@
 
 #include "route/redirect.h"
 #include "session/blocked.h"
+#include "session/scan.h"
 #include "session/script.h"
 #include "session/transaction.h"
 
@@ -25,9 +26,16 @@ static struct fanout_part *fanout_part_of(struct fanout *f, struct part *part)
 static void merge(struct session *s, struct request *r)
 {
     struct fanout *f = r->fanout;
-    struct merge_part *parts = calloc(f->count, sizeof *parts);
+    struct merge_part *parts;
     struct buffer out;
-    bool ok = parts != NULL;
+    bool ok;
+
+    if (f->merge == MERGE_SCAN) {
+        scan_answered(s, r);
+        return;
+    }
+    parts = calloc(f->count, sizeof *parts);
+    ok = parts != NULL;
 
     buffer_init(&out);
     for (uint32_t i = 0; ok && i < f->count; i++) {

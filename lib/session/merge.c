@@ -1,5 +1,6 @@
 #include "session/merge.h"
 
+#include "base/clock.h"
 #include "base/resp.h"
 
 #include <limits.h>
@@ -468,6 +469,27 @@ static bool merge_all_succeeded(struct merge *m)
     return append_part(m, 0);
 }
 
+static bool is_nil(const struct merge_part *part)
+{
+    struct resp_item item;
+    size_t used;
+
+    return resp_read_value(part->reply.data, part->reply.length, &item, &used) &&
+           resp_is_null(&item);
+}
+
+/* By chance: a program that asks again wants another one. */
+static bool merge_any(struct merge *m)
+{
+    enum { RANGE_MS = 1 << 16 };
+    size_t from = (size_t)clock_jitter_ms(RANGE_MS) % m->count;
+
+    for (size_t i = 0; i < m->count; i++)
+        if (!is_nil(&m->parts[(from + i) % m->count]))
+            return append_part(m, (from + i) % m->count);
+    return append_part(m, 0);
+}
+
 static bool merge_one_succeeded(struct merge *m)
 {
     struct resp_item item;
@@ -489,6 +511,7 @@ static merger *const merger_of[] = {
     [MERGE_UNION] = merge_union,
     [MERGE_SUM_OF_NAMED] = merge_sum_of_named,
     [MERGE_TEXT] = merge_text,
+    [MERGE_ANY] = merge_any,
     [MERGE_ALL_SUCCEEDED] = merge_all_succeeded,
     [MERGE_ONE_SUCCEEDED] = merge_one_succeeded,
 };

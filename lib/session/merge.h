@@ -28,8 +28,10 @@ enum merge_kind {
     MERGE_UNION,         /* as CONCATENATE, but equal elements are one: PUBSUB CHANNELS */
     MERGE_SUM_OF_NAMED,  /* of arrays of names, the same in all, and integers: PUBSUB NUMSUB */
     MERGE_TEXT,          /* strings, one behind the other: CLIENT LIST */
+    MERGE_ANY,           /* one that is not nil, if there is one */
     MERGE_ALL_SUCCEEDED, /* the first */
     MERGE_ONE_SUCCEEDED, /* the first that is no error, else the first error as it is */
+    MERGE_SCAN,          /* not done here: see scan.h */
 };
 
 /* Appends one reply. An error in any part, except for ONE_SUCCEEDED, makes the whole an

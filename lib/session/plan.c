@@ -2,6 +2,7 @@
  * The class of the command decides, by the table at the end. */
 #include "session/plan.h"
 #include "session/reads.h"
+#include "session/scan.h"
 #include "session/script.h"
 #include "route/mirror.h"
 #include "session/copy.h"
@@ -50,6 +51,7 @@ static const enum merge_kind merge_of[] = {
     [RESPONSE_MIN] = MERGE_MIN,
     [RESPONSE_MAX] = MERGE_MAX,
     [RESPONSE_SUM] = MERGE_SUM,
+    [RESPONSE_ANY] = MERGE_ANY,
     [RESPONSE_UNION] = MERGE_UNION,
     [RESPONSE_SUM_OF_NAMED] = MERGE_SUM_OF_NAMED,
     [RESPONSE_TEXT] = MERGE_TEXT,
@@ -57,7 +59,7 @@ static const enum merge_kind merge_of[] = {
 };
 
 /* Room for the parts of one request, none of which is sent yet. */
-static struct request *issue_fanout(struct session *s, const struct line *line, size_t count)
+struct request *plan_fanout(struct session *s, const struct line *line, size_t count)
 {
     struct fanout *f = calloc(1, sizeof *f + count * sizeof f->parts[0]);
     struct request *r = f ? order_issue(s, line->command) : NULL;
@@ -137,7 +139,7 @@ static void plan_split(struct session *s, const struct line *line)
         split_deinit(&split);
         return;
     }
-    r = issue_fanout(s, line, split.count);
+    r = plan_fanout(s, line, split.count);
     if (r == NULL) {
         split_deinit(&split);
         return;
@@ -177,7 +179,7 @@ void plan_nodes(struct session *s, const struct line *line, bool shards,
         plan_any(s, line);
         return;
     }
-    r = issue_fanout(s, line, count);
+    r = plan_fanout(s, line, count);
     if (r == NULL)
         return;
     if (merge != NULL)
@@ -276,7 +278,7 @@ static planner *const planner_of[] = {
     [COMMAND_ANY_NODE] = plan_any,          [COMMAND_MASTER] = plan_master,
     [COMMAND_STATE] = plan_state,           [COMMAND_READ_MODE] = plan_read_mode,
     [COMMAND_CONNECTION] = plan_connection, [COMMAND_QUIT] = plan_quit,
-    [COMMAND_TRANSACTION] = plan_transaction,
+    [COMMAND_TRANSACTION] = plan_transaction, [COMMAND_SCAN] = plan_scan,
     [COMMAND_RESET] = plan_reset,           [COMMAND_SUBSCRIBE] = plan_subscribe,
     [COMMAND_UNSUBSCRIBE] = plan_unsubscribe, [COMMAND_MONITOR] = plan_monitor,
     [COMMAND_REPLY_MODE] = plan_reply_mode, [COMMAND_TRACKING] = plan_tracking,
@@ -328,6 +330,7 @@ static bool is_for_single(const struct command *c)
         [COMMAND_KEYED] = true,    [COMMAND_SPLIT] = true,     [COMMAND_ALL_SHARDS] = true,
         [COMMAND_ALL_NODES] = true, [COMMAND_ANY_NODE] = true, [COMMAND_MASTER] = true,
         [COMMAND_READ_MODE] = true, [COMMAND_KILL] = true,     [COMMAND_UNSUPPORTED] = true,
+        [COMMAND_SCAN] = true,
     };
 
     return c != NULL && for_single[c->klass];

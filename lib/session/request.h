@@ -6,6 +6,7 @@
 
 #include "link/part.h"
 #include "route/command.h"
+#include "route/scan_cursor.h"
 #include "session/merge.h"
 #include "session/session.h"
 #include "session/split.h"
@@ -36,6 +37,8 @@ struct fanout {
     uint32_t pending;
     enum merge_kind merge;
     struct split split;
+    struct scan_cursor scan; /* MERGE_SCAN: where it goes on; … */
+    bool scan_asks_all;      /* … and whether the first parts ask the masters who they are */
     struct fanout_part parts[];
 };
 

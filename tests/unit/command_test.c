@@ -273,7 +273,7 @@ static void test_classes(void **state)
         {"client nonsense", COMMAND_CONNECTION},
         {"quit", COMMAND_QUIT},
         {"multi", COMMAND_TRANSACTION},
-        {"scan", COMMAND_UNSUPPORTED},
+        {"scan", COMMAND_SCAN},
         {"ssubscribe", COMMAND_SUBSCRIBE},
         {"cluster meet", COMMAND_UNSUPPORTED},
         {"cluster nonsense", COMMAND_ANY_NODE},
