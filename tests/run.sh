@@ -51,7 +51,7 @@ fixed_addresses=(setarch -R)
 "${fixed_addresses[@]}" true 2>/dev/null || fixed_addresses=()
 export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1
 export UBSAN_OPTIONS=print_stacktrace=1
-export TSAN_OPTIONS="second_deadlock_stack=1:atexit_sleep_ms=50:suppressions=$PWD/tests/thread_sanitizer.supp"
+export TSAN_OPTIONS=second_deadlock_stack=1:atexit_sleep_ms=50
 
 passed=0
 failed=0

@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "route/slot.h"
-
 enum { NODE_BITS = 36, PASS_BITS = 12, SLOT_SHIFT = NODE_BITS + PASS_BITS, DIGITS_MOST = 19 };
 
 bool scan_cursor_write(const struct scan_cursor *c, char text[SCAN_TEXT_SIZE])
@@ -67,25 +65,36 @@ static bool holds(struct bytes text, const char *part)
     return text.length > 0 && memmem(text.data, text.length, part, strlen(part)) != NULL;
 }
 
-/* "5461", or "0-5460"; what is neither counts as no slot. */
-static uint32_t slots_in(struct bytes range)
+/* "5461", or "0-5460"; what is neither, and a slot that is believed to be another's, is moving. */
+static void add_slots(struct scan_census *census, struct bytes range, const uint16_t *owner,
+                      uint16_t node)
 {
     struct bytes first = take_until(&range, '-');
     uint64_t low, high;
 
-    if (!scan_number(first, &low) || low >= SLOT_COUNT)
-        return 0;
-    if (range.length == 0)
-        return 1;
-    return scan_number(range, &high) && high >= low && high < SLOT_COUNT
-               ? (uint32_t)(high - low + 1)
-               : 0;
+    if (first.length == 0)
+        return;
+    if (!scan_number(first, &low)) {
+        census->moving = true;
+        return;
+    }
+    high = low;
+    if (low >= SLOT_COUNT || (range.length > 0 && !scan_number(range, &high)) || high < low ||
+        high >= SLOT_COUNT) {
+        census->moving = true;
+        return;
+    }
+    census->slots += (uint32_t)(high - low + 1);
+    for (uint64_t slot = low; slot <= high; slot++)
+        if (owner[slot] != node)
+            census->moving = true;
 }
 
 /* "id address flags master ping pong epoch state slots…" */
 enum { WORD_ID, WORD_ADDRESS, WORD_FLAGS, WORD_MASTER, WORD_PING, WORD_PONG, WORD_EPOCH };
 
-static bool add_line(struct scan_census *census, struct bytes line)
+static bool add_line(struct scan_census *census, struct bytes line, const uint16_t *owner,
+                     uint16_t node)
 {
     struct bytes words[WORD_EPOCH + 2];
     uint64_t hash = UINT64_C(0xCBF29CE484222325);
@@ -98,23 +107,22 @@ static bool add_line(struct scan_census *census, struct bytes line)
     while (line.length > 0) {
         struct bytes range = take_until(&line, ' ');
 
-        if (range.length > 0 && range.data[0] == '[')
-            census->moving = true;
-        census->slots += slots_in(range);
+        add_slots(census, range, owner, node); /* "[5->-id]" is no number, but moving */
         hash = mix(hash, range);
     }
     census->sum += hash ^ hash >> 29;
     return true;
 }
 
-void scan_census_add(struct scan_census *census, struct bytes text)
+void scan_census_add(struct scan_census *census, struct bytes text,
+                     const uint16_t owner[SLOT_COUNT], uint16_t node)
 {
     while (text.length > 0) {
         struct bytes line = take_until(&text, '\n');
 
         if (line.length > 0 && line.data[line.length - 1] == '\r')
             line.length--;
-        if (add_line(census, line))
+        if (add_line(census, line, owner, node))
             return;
     }
     census->moving = true;

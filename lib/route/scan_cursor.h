@@ -12,6 +12,7 @@
 #define REDISROUTE_ROUTE_SCAN_CURSOR_H
 
 #include "base/bytes.h"
+#include "route/slot.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -44,9 +45,11 @@ struct scan_census {
     bool moving;
 };
 
-void scan_census_add(struct scan_census *, struct bytes cluster_nodes);
+/* `owner` and `node`: who is believed to own each slot, and which of them says this. */
+void scan_census_add(struct scan_census *, struct bytes cluster_nodes,
+                     const uint16_t owner[SLOT_COUNT], uint16_t node);
 /* A number for who owns what, and since when. SCAN_PASS_UNSETTLED: slots are moving, or those who
- * were asked do not own the `owned` slots that they are believed to. */
+ * were asked do not own just the `owned` slots that they are believed to. */
 uint16_t scan_census_pass(const struct scan_census *, uint32_t owned);
 
 #endif

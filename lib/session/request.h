@@ -38,7 +38,8 @@ struct fanout {
     enum merge_kind merge;
     struct split split;
     struct scan_cursor scan; /* MERGE_SCAN: where it goes on; … */
-    bool scan_asks_all;      /* … and whether the first parts ask the masters who they are */
+    bool scan_asks_all;      /* … whether the first parts ask the masters who they are, … */
+    uint64_t scan_version;   /* … and by which snapshot it walks */
     struct fanout_part parts[];
 };
 

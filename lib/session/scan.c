@@ -64,9 +64,18 @@ static void send_parts(struct session *s, struct fanout *f, const struct buffer 
     }
 }
 
+/* Another session began the pass, or this one has learned something since: which master comes next
+ * is known by this session's snapshot, and that has to be the pass's. What is not settled is walked
+ * over again anyway. */
+static bool is_confirmed(const struct session *s, const struct scan_cursor *at)
+{
+    return at->pass == SCAN_PASS_UNSETTLED ||
+           (at->pass == s->scan_pass && s->version == s->scan_version);
+}
+
 static void send_scan(struct session *s, const struct line *line, const struct scan_cursor *at)
 {
-    bool asks_all = at->pass == 0 || at->slot == SLOT_COUNT;
+    bool asks_all = at->pass == 0 || at->slot == SLOT_COUNT || !is_confirmed(s, at);
     uint32_t count = asks_all ? count_masters(s->topology) : 0;
     struct buffer scan;
     struct request *r;
@@ -84,6 +93,7 @@ static void send_scan(struct session *s, const struct line *line, const struct s
         r->fanout->merge = MERGE_SCAN;
         r->fanout->scan = *at;
         r->fanout->scan_asks_all = asks_all;
+        r->fanout->scan_version = s->version;
         send_parts(s, r->fanout, &scan);
     }
     buffer_deinit(&scan);
@@ -141,21 +151,35 @@ static struct bytes reply_of(const struct fanout *f, uint32_t i)
     return (struct bytes){f->parts[i].reply, f->parts[i].reply_length};
 }
 
-static uint16_t pass_of(const struct session *s, const struct fanout *f, uint32_t masters)
+/* The parts are in the order of the snapshot's masters. */
+static uint16_t pass_of(struct session *s, const struct fanout *f)
 {
     struct scan_census census = {0};
+    const struct topology *t = s->topology;
     struct resp_item item;
+    uint32_t part = 0;
+    uint16_t pass;
     size_t used;
 
-    for (uint32_t i = 0; i < masters; i++) {
-        struct bytes reply = reply_of(f, i);
+    if (s->version != f->scan_version)
+        return SCAN_PASS_UNSETTLED;
+    for (uint16_t i = 0; i < t->node_count; i++) {
+        struct bytes reply;
 
+        if (t->nodes[i].first_slot == SLOT_NONE)
+            continue;
+        reply = reply_of(f, part++);
         if (resp_read_value(reply.data, reply.length, &item, &used))
-            scan_census_add(&census, item.text);
+            scan_census_add(&census, item.text, t->owner, i);
         else
             census.moving = true;
     }
-    return scan_census_pass(&census, s->topology->owned);
+    pass = scan_census_pass(&census, t->owned);
+    if (pass == SCAN_PASS_UNSETTLED)
+        cluster_suspect(s->cluster);
+    s->scan_pass = pass;
+    s->scan_version = s->version;
+    return pass;
 }
 
 /* All masters are done. Whoever is asked to go on is told the end, or begins once more. */
@@ -167,7 +191,6 @@ static void check_pass(struct session *s, struct request *r, uint16_t pass)
         complete(s, r, NULL, (struct bytes){0});
         return;
     }
-    cluster_suspect(s->cluster);
     complete(s, r, &again, (struct bytes){0});
 }
 
@@ -203,17 +226,19 @@ void scan_answered(struct session *s, struct request *r)
             return;
         }
     if (checks) {
-        check_pass(s, r, pass_of(s, f, masters));
+        check_pass(s, r, pass_of(s, f));
         return;
     }
     if (f->scan_asks_all)
-        next.pass = pass_of(s, f, masters);
+        next.pass = pass_of(s, f);
     if (!read_scan(reply_of(f, masters), &next.node, &keys)) {
         order_complete_error(s, r, "-ERR redisroute: %s gave no SCAN reply",
                              f->parts[masters].server ? f->parts[masters].server : "a node");
         return;
     }
-    if (next.node == 0)
+    if (f->scan.pass != 0 && next.pass != f->scan.pass)
+        next = (struct scan_cursor){.slot = master_from(s->topology, 0), .pass = next.pass};
+    else if (next.node == 0)
         next.slot = master_from(s->topology, (uint32_t)f->scan.slot + 1);
     complete(s, r, &next, keys);
 }

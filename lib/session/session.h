@@ -96,6 +96,8 @@ struct session {
     struct reads *reads; /* NULL: only the master is read from */
     struct express express;
     struct shapes shapes;
+    uint64_t scan_version; /* the snapshot that masters agreed with when asked for a SCAN, … */
+    uint16_t scan_pass;    /* … and the pass that they agreed on */
 
     struct request *order_head; /* issued and not yet delivered */
     struct request *order_tail;

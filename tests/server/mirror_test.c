@@ -201,7 +201,8 @@ START_TEST(test_a_short_program_is_mirrored_to_its_end)
     setenv("REDISROUTE_MIRROR_FLUSH_TIMEOUT", "30s", 1);
     pid_t child = fork();
     if (child == 0) {
-        redisContext *c = redisConnect("127.0.0.1", target_port(_i));
+        static redisContext *c; /* never freed */
+        c = redisConnect("127.0.0.1", target_port(_i));
         for (int i = 0; i < 1000; i++)
             redisAppendCommand(c, "SET exit:%d v", i);
         for (int i = 0; i < 1000; i++) {
@@ -236,6 +237,8 @@ START_TEST(test_a_child_sends_only_its_own)
     if (child == 0) {
         redisContext *own = redisConnect("127.0.0.1", target_port(_i));
         freeReplyObject(redisCommand(own, "INCR counter"));
+        redisFree(own);
+        redisFree(c);
         exit(0);
     }
     int status;

@@ -20,7 +20,7 @@ struct loop_kind {
     void (*turn)(void *base);
 };
 
-enum { LOOP_KINDS = 5, LOOP_TURN_MS = 20 };
+enum { LOOP_LIBUV = 2, LOOP_KINDS = 5, LOOP_TURN_MS = 20 };
 
 extern const struct loop_kind loop_libevent, loop_libev, loop_libuv, loop_poll, loop_epoll;
 

@@ -68,12 +68,22 @@ static void test_numbers_that_are_no_cursors(void **state)
 
 #define OTHER "bb 127.0.0.1:2@3 master - 0 5 2 connected 9000-16383\n"
 
+/* Node 1 has the slots below 9000, node 2 the others. */
+static uint16_t owner[SLOT_COUNT];
+
+static uint16_t node_of(const char *nodes)
+{
+    return strstr(nodes, "aa 127.0.0.1:1@2 myself") ? 1 : 2;
+}
+
 static uint16_t pass_of(const char *a, const char *b, uint32_t owned)
 {
     struct scan_census census = {0};
 
-    scan_census_add(&census, text(a));
-    scan_census_add(&census, text(b));
+    for (int slot = 0; slot < SLOT_COUNT; slot++)
+        owner[slot] = slot < 9000 ? 1 : 2;
+    scan_census_add(&census, text(a), owner, node_of(a));
+    scan_census_add(&census, text(b), owner, node_of(b));
     return scan_census_pass(&census, owned);
 }
 
@@ -95,6 +105,11 @@ static void test_a_pass_is_what_masters_say_of_themselves(void **state)
     assert_int_equal(pass_of(less, b, SLOT_COUNT), SCAN_PASS_UNSETTLED);
     assert_int_equal(pass_of(a, "", SLOT_COUNT), SCAN_PASS_UNSETTLED);
     assert_int_equal(pass_of(OTHER, b, 7384), SCAN_PASS_UNSETTLED);
+    /* They have exchanged a slot, and nobody told us. */
+    assert_int_equal(pass_of("aa 127.0.0.1:1@2 myself,master - 0 0 1 connected 0-8998 9000\n",
+                             "bb 127.0.0.1:2@3 myself,master - 0 0 2 connected 8999 9001-16383\n",
+                             SLOT_COUNT),
+                     SCAN_PASS_UNSETTLED);
 }
 
 static void test_garbage_is_never_settled(void **state)
@@ -109,7 +124,7 @@ static void test_garbage_is_never_settled(void **state)
 
         for (size_t i = 0; i < length; i++)
             garbage[i] = "myself -0189[]\n\r,@"[rand() % 18];
-        scan_census_add(&census, (struct bytes){garbage, length});
+        scan_census_add(&census, (struct bytes){garbage, length}, owner, 1);
         assert_int_equal(scan_census_pass(&census, SLOT_COUNT + 1), SCAN_PASS_UNSETTLED);
     }
 }
