@@ -52,6 +52,7 @@ void keeper_unwatch(struct link *link)
     if (w->next != NULL)
         w->next->from = w->from;
     link->watch = NULL;
+    atomic_store_explicit(&link->silent, false, memory_order_relaxed); /* the next connection may speak */
     pthread_mutex_unlock(&watch_lock);
     free(w);
 }

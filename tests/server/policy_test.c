@@ -408,6 +408,9 @@ START_TEST(test_a_replica_that_falls_silent_is_left_out_until_it_speaks)
     int64_t began;
     put(c, key, "v");
     read_often(c, 4);
+    /* Long enough for us to notice the silence before the cluster does. */
+    for (int node = 0; node < NODES; node++)
+        free(cluster_command(cluster, node, "CONFIG SET cluster-node-timeout 5000"));
     stop(REPLICA, SIGSTOP);
     began = now_ms();
     read_often(c, READS); /* one of them waits until the majority has said so */
