@@ -142,21 +142,18 @@ static void fail_after_waiting(struct session *s, const struct link *link, struc
                 link->name, (long long)s->settings.failover_timeout_ms, reason(link->error));
 }
 
-static void settle_sent(struct session *s, const struct link *link, struct part *chain, int why)
+/* Answers what is given up, or tells its transaction. What is answered may release the queue of its
+ * slot: by now everything that is sent again has its place there. */
+static void give_up_sent(struct session *s, const struct link *link, struct part *chain, int why)
 {
-    int64_t now = session_now(s);
     struct part *next;
 
     for (; chain != NULL && s->state != SESSION_ENDED; chain = next) {
         next = chain->next;
-        if (chain->wait_since == 0)
-            chain->wait_since = now;
         if (chain->request->kind >= REQUEST_OPENING)
             transaction_part_lost(s, chain);
-        else if (chain->bytes != NULL && waited_too_long(s, chain, now))
-            fail_after_waiting(s, link, chain);
         else if (chain->bytes != NULL)
-            recover_requeue(s, chain);
+            fail_after_waiting(s, link, chain);
         else
             answer_fail(s, chain,
                         "UNREACHABLE redisroute: connection to %s was lost (%s); whether the "
@@ -165,9 +162,31 @@ static void settle_sent(struct session *s, const struct link *link, struct part 
     }
 }
 
+static void settle_sent(struct session *s, const struct link *link, struct part *chain, int why)
+{
+    struct part_queue given_up = {0};
+    int64_t now = session_now(s);
+    struct part *next;
+
+    for (; chain != NULL && s->state != SESSION_ENDED; chain = next) {
+        next = chain->next;
+        if (chain->wait_since == 0)
+            chain->wait_since = now;
+        if (chain->request->kind >= REQUEST_OPENING || chain->bytes == NULL ||
+            waited_too_long(s, chain, now))
+            part_push(&given_up, chain);
+        else
+            requeue(s, chain);
+    }
+    give_up_sent(s, link, given_up.head, why);
+    trouble_release_all(s);
+}
+
+/* What stays is in its place before an answer to another releases what is behind it. */
 static void fail_impatient(struct session *s, struct link *link, int why)
 {
     struct part *chain = part_take_all(&link->waiting), *next;
+    struct part_queue failed = {0}, moved = {0};
     int64_t now = session_now(s);
 
     for (; chain != NULL; chain = next) {
@@ -175,13 +194,17 @@ static void fail_impatient(struct session *s, struct link *link, int why)
         if (chain->wait_since == 0)
             chain->wait_since = now;
         if (chain->impatient)
-            answer_fail(s, chain, "UNREACHABLE redisroute: %s cannot be reached (%s)", link->name,
-                        reason(why));
+            part_push(&failed, chain);
         else if ((chain->slot == SLOT_NONE && s->topology != NULL) || chain->away)
-            recover_requeue(s, chain);
+            part_push(&moved, chain);
         else if (!reads_again(s, chain))
             part_push(&link->waiting, chain);
     }
+    while ((chain = part_pop(&moved)) != NULL && s->state != SESSION_ENDED)
+        recover_requeue(s, chain);
+    while ((chain = part_pop(&failed)) != NULL && s->state != SESSION_ENDED)
+        answer_fail(s, chain, "UNREACHABLE redisroute: %s cannot be reached (%s)", link->name,
+                    reason(why));
 }
 
 /* A connection that had answered is replaced at once; one that was refused, or lost
@@ -249,6 +272,7 @@ static void retry_link(struct session *s, struct link *link, int64_t now)
 
 static void expire_waiting(struct session *s, struct link *link, int64_t now)
 {
+    struct part_queue expired = {0};
     struct part *chain, *next;
 
     if (link->waiting.head == NULL || !waited_too_long(s, link->waiting.head, now))
@@ -256,11 +280,10 @@ static void expire_waiting(struct session *s, struct link *link, int64_t now)
     chain = part_take_all(&link->waiting);
     for (; chain != NULL; chain = next) {
         next = chain->next;
-        if (waited_too_long(s, chain, now))
-            fail_after_waiting(s, link, chain);
-        else
-            part_push(&link->waiting, chain);
+        part_push(waited_too_long(s, chain, now) ? &expired : &link->waiting, chain);
     }
+    while ((chain = part_pop(&expired)) != NULL && s->state != SESSION_ENDED)
+        fail_after_waiting(s, link, chain);
 }
 
 int64_t session_due(const struct session *s)

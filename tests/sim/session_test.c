@@ -639,6 +639,38 @@ static void a_read_is_not_repeated_behind_a_later_write(void **state)
     finish_answered(&w, get, "-UNREACHABLE");
 }
 
+/* The server has run what it received, and then its attention is elsewhere: what it said arrives. */
+static void deliver_one_refusal(struct world *w, struct conn *c,
+                                enum asked_kind behind)
+{
+    w->model.nodes[c->node].loading = true;
+    while (c->executed == 0)
+        world_move(w, c);
+    w->model.nodes[c->node].loading = false;
+    ask(w, behind);
+    send_only(w, c->node);
+    c->client.waits_for = SLOT;
+    while (world_move(w, c))
+        ;
+}
+
+static void reads_that_are_repeated_keep_their_order(void **state)
+{
+    struct world w;
+    struct conn *c;
+
+    (void)state;
+    calm_world(&w);
+    ask(&w, ASKED_SET);
+    c = send_only(&w, master_of(&w, SLOT));
+    deliver_one_refusal(&w, c, ASKED_GET);
+    world_advance(&w, 20);
+    ask(&w, ASKED_GET); /* waits behind the SET, which is on its way again */
+    world_write(&w, 0, SIZE_MAX);
+    world_lose(&w, c, 104, false);
+    finish(&w);
+}
+
 static void nothing_leaves_behind_a_blocking_command(void **state)
 {
     struct world w;
@@ -861,6 +893,7 @@ int main(void)
         cmocka_unit_test(a_write_that_nobody_received_is_repeated),
         cmocka_unit_test(a_read_is_repeated),
         cmocka_unit_test(a_read_is_not_repeated_behind_a_later_write),
+        cmocka_unit_test(reads_that_are_repeated_keep_their_order),
         cmocka_unit_test(nothing_leaves_behind_a_blocking_command),
         cmocka_unit_test(a_dead_master_costs_its_writes_in_flight_only),
         cmocka_unit_test(waiting_for_a_dead_master_ends),
