@@ -106,8 +106,9 @@ static bool may_have_run(const struct link *link, const struct part *part)
 }
 
 /* A read is repeated, unless a write to its slot that was issued behind it may have
- * run: the repetition would answer with the later value. Marks what is lost by
- * giving it no bytes; the chain is in order of issue. */
+ * run: the repetition would answer with the later value. (It may be on its way for the second
+ * time, and so stand behind that write.) Marks what is lost by giving it no bytes; the chain is
+ * in order of issue. */
 static struct part *detach_sent(struct session *s, struct link *link)
 {
     static const uint8_t bit[] = {1, 2, 4, 8, 16, 32, 64, 128};
@@ -116,8 +117,9 @@ static struct part *detach_sent(struct session *s, struct link *link)
 
     for (struct part *part = chain; part != NULL; part = part->next) {
         bool run = may_have_run(link, part), has_slot = part->slot != SLOT_NONE;
-        bool lost = run && (!part->repeatable ||
-                            (has_slot && (written[part->slot / 8] & bit[part->slot % 8])));
+        bool lost = part->repeatable
+                        ? has_slot && (written[part->slot / 8] & bit[part->slot % 8])
+                        : run;
 
         if (run && !part->repeatable && has_slot)
             written[part->slot / 8] |= bit[part->slot % 8];
@@ -162,6 +164,21 @@ static void give_up_sent(struct session *s, const struct link *link, struct part
     }
 }
 
+/* Nobody knows whether this write ran: the reads issued before it, which were refused and wait in
+ * the queue of the slot, would perhaps see it. */
+static void give_up_reads_before(struct session *s, const struct part *write,
+                                 struct part_queue *given_up)
+{
+    struct part *reads = trouble_take_reads(s, write->slot, write->sequence), *next;
+
+    for (; reads != NULL; reads = next) {
+        next = reads->next;
+        free(reads->bytes);
+        reads->bytes = NULL;
+        part_push(given_up, reads);
+    }
+}
+
 static void settle_sent(struct session *s, const struct link *link, struct part *chain, int why)
 {
     struct part_queue given_up = {0};
@@ -173,10 +190,13 @@ static void settle_sent(struct session *s, const struct link *link, struct part 
         if (chain->wait_since == 0)
             chain->wait_since = now;
         if (chain->request->kind >= REQUEST_OPENING || chain->bytes == NULL ||
-            waited_too_long(s, chain, now))
+            waited_too_long(s, chain, now)) {
+            if (chain->bytes == NULL && !chain->repeatable && chain->slot != SLOT_NONE)
+                give_up_reads_before(s, chain, &given_up);
             part_push(&given_up, chain);
-        else
+        } else {
             requeue(s, chain);
+        }
     }
     give_up_sent(s, link, given_up.head, why);
     trouble_release_all(s);

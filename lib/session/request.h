@@ -132,6 +132,8 @@ void trouble_hold(struct session *, struct trouble *, struct part *);
 void trouble_answered(struct session *, struct part *);
 /* The part is not in flight any more, and was not answered either. */
 void trouble_left(struct session *, struct part *);
+/* Takes the reads off the queue of the slot that were issued before `before`, as a chain. */
+struct part *trouble_take_reads(struct session *, uint16_t slot, uint64_t before);
 void trouble_delay(struct session *, struct trouble *);
 void trouble_release(struct session *, struct trouble *);
 void trouble_release_all(struct session *);

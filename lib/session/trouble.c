@@ -141,6 +141,24 @@ static struct part *unhold_head(struct trouble *t)
     return part;
 }
 
+struct part *trouble_take_reads(struct session *s, uint16_t slot, uint64_t before)
+{
+    struct trouble *t = trouble_find(s, slot);
+    struct part_queue taken = {0}, kept = {0};
+
+    while (t != NULL && t->held != NULL) {
+        struct part *part = unhold_head(t);
+        bool reads = part->repeatable && part->request->kind < REQUEST_OPENING;
+
+        part_push(reads && part->sequence < before ? &taken : &kept, part);
+    }
+    if (t != NULL) {
+        t->held = kept.head;
+        t->held_tail = kept.tail;
+    }
+    return taken.head;
+}
+
 static bool may_send(const struct session *s, const struct trouble *t, const struct link *link)
 {
     if (s->reads != NULL && reads_block(s, t->held))

@@ -671,6 +671,39 @@ static void reads_that_are_repeated_keep_their_order(void **state)
     finish(&w);
 }
 
+/* The server refuses to read, then serves what was sent behind that, and nobody hears of it. */
+static void refused_read(int64_t pause_ms, uint64_t chance)
+{
+    struct world w;
+    struct conn *c;
+    int get;
+
+    calm_world(&w);
+    get = ask(&w, ASKED_GET);
+    c = send_only(&w, master_of(&w, SLOT));
+    deliver_one_refusal(&w, c, ASKED_SET);
+    w.random = chance;
+    world_advance(&w, pause_ms);
+    world_lose(&w, c, 104, true);
+    c->client.waits_for = MODEL_NOWHERE;
+    while (world_move(&w, c))
+        ;
+    finish_answered(&w, get, "-UNREACHABLE");
+}
+
+static void a_read_that_waits_to_be_tried_again_does_not_see_a_later_write(void **state)
+{
+    (void)state;
+    refused_read(0, 0);
+}
+
+static void a_read_that_is_tried_again_does_not_see_a_later_write(void **state)
+{
+    (void)state;
+    for (uint64_t chance = 0; chance < 8; chance++) /* of being flushed at once */
+        refused_read(20, chance);
+}
+
 static void nothing_leaves_behind_a_blocking_command(void **state)
 {
     struct world w;
@@ -894,6 +927,8 @@ int main(void)
         cmocka_unit_test(a_read_is_repeated),
         cmocka_unit_test(a_read_is_not_repeated_behind_a_later_write),
         cmocka_unit_test(reads_that_are_repeated_keep_their_order),
+        cmocka_unit_test(a_read_that_waits_to_be_tried_again_does_not_see_a_later_write),
+        cmocka_unit_test(a_read_that_is_tried_again_does_not_see_a_later_write),
         cmocka_unit_test(nothing_leaves_behind_a_blocking_command),
         cmocka_unit_test(a_dead_master_costs_its_writes_in_flight_only),
         cmocka_unit_test(waiting_for_a_dead_master_ends),
