@@ -37,11 +37,14 @@ static bool is_named(int by, int node)
     return named;
 }
 
+/* A replica that kept the file of its first synchronisation starts with that, and calls itself
+ * connected before it has what came after. */
 static void setup(void)
 {
     cluster = cluster_start(&(struct cluster_options){
         .masters = MASTERS, .replicas = REPLICAS, .node_timeout_ms = NODE_TIMEOUT_MS,
-        .extra = "repl-diskless-sync-delay 0\nenable-debug-command yes\nrdbcompression no\n"});
+        .extra = "repl-diskless-sync-delay 0\nenable-debug-command yes\nrdbcompression no\n"
+                 "rdb-del-sync-files yes\n"});
     key = cluster_key_for(cluster, 0, 0);
     other_key = cluster_key_for(cluster, 1, 0);
     free(cluster_command(cluster, 0, "SET %s 0", key));
