@@ -34,6 +34,14 @@ static struct wire *reference;
 static struct stream commands;
 static int issued;
 
+/* Else a command that blocks for a millisecond is answered after a tenth of a second. */
+static void look_often_at_the_clock(void)
+{
+    free(wire_command(reference, "CONFIG SET hz 500"));
+    for (int i = 0; target_cluster() && i < cluster_size(target_cluster()); i++)
+        free(cluster_command(target_cluster(), i, "CONFIG SET hz 500"));
+}
+
 static void setup(void)
 {
     target_flush(TARGET_PLAIN);
@@ -41,6 +49,7 @@ static void setup(void)
         target_flush(TARGET_CLUSTER);
     reference = wire_open(target_port(TARGET_PLAIN));
     ck_assert_ptr_nonnull(reference);
+    look_often_at_the_clock();
 }
 
 static void teardown(void)
@@ -58,6 +67,12 @@ static redisContext *connect_subject(void)
     return c;
 }
 
+static char *next_nil(const struct pending *pending, const char *from)
+{
+    size_t left = pending->expected_length - (size_t)(from - pending->expected);
+    return memmem(from, left, "*-1\r\n", 5);
+}
+
 static void next(struct pending *pending)
 {
     pending->number = issued++;
@@ -67,8 +82,9 @@ static void next(struct pending *pending)
     pending->expected = wire_receive(reference, &pending->expected_length);
     ck_assert_ptr_nonnull(pending->expected);
     /* hiredis makes one nil of both kinds. */
-    if (!strcmp(pending->expected, "*-1\r\n"))
-        memcpy(pending->expected, "$", 1);
+    char *nil = pending->expected[0] == '*' ? pending->expected : NULL;
+    while (nil && (nil = next_nil(pending, nil)))
+        *nil = '$';
 }
 
 /* Also ends the pending command. */
@@ -88,11 +104,10 @@ static void compare(struct pending *pending, const redisReply *reply)
     stream_command_deinit(&pending->command);
 }
 
-START_TEST(test_one_at_a_time)
+static void run_one_at_a_time(void)
 {
     struct pending pending;
     redisContext *c = connect_subject();
-    stream_init(&commands, seed + (uint64_t)_i);
     for (int i = 0; i < COMMANDS; i++) {
         next(&pending);
         redisReply *reply = redisCommandArgv(c, pending.command.argc, pending.command.argv,
@@ -102,13 +117,26 @@ START_TEST(test_one_at_a_time)
     }
     redisFree(c);
 }
+
+START_TEST(test_one_at_a_time)
+{
+    stream_init(&commands, seed + (uint64_t)_i);
+    run_one_at_a_time();
+}
 END_TEST
 
-START_TEST(test_pipelined)
+START_TEST(test_one_at_a_time_in_one_slot)
+{
+    stream_init(&commands, seed + 4000);
+    commands.is_one_slot = true;
+    run_one_at_a_time();
+}
+END_TEST
+
+static void run_pipelined(void)
 {
     static struct pending pending[DEEPEST];
     redisContext *c = connect_subject();
-    stream_init(&commands, seed + 1000 + (uint64_t)_i);
     for (int done = 0; done < 3 * COMMANDS;) {
         int depth = 1 + (int)stream_random(&commands, DEEPEST);
         for (int i = 0; i < depth; i++) {
@@ -125,6 +153,20 @@ START_TEST(test_pipelined)
     }
     redisFree(c);
 }
+
+START_TEST(test_pipelined)
+{
+    stream_init(&commands, seed + 1000 + (uint64_t)_i);
+    run_pipelined();
+}
+END_TEST
+
+START_TEST(test_pipelined_in_one_slot)
+{
+    stream_init(&commands, seed + 5000);
+    commands.is_one_slot = true;
+    run_pipelined();
+}
 END_TEST
 
 static int answered;
@@ -139,14 +181,13 @@ static void on_reply(redisAsyncContext *ac, void *reply, void *arg)
     free(pending);
 }
 
-START_TEST(test_asynchronous)
+static void run_asynchronous(int kind)
 {
     struct async_client client = {0};
     int target = target_count() > TARGET_CLUSTER ? TARGET_CLUSTER : TARGET_PLAIN;
-    async_open(&client, loop_create(_i), target_port(target));
+    async_open(&client, loop_create(kind), target_port(target));
     if (target == TARGET_PLAIN)
         async_expect(&client, "OK", "SELECT 1");
-    stream_init(&commands, seed + 2000 + (uint64_t)_i);
     while (issued < COMMANDS) {
         for (int depth = (int)stream_random(&commands, DEEPEST); depth > 0; depth--) {
             struct pending *pending = malloc(sizeof *pending);
@@ -161,6 +202,20 @@ START_TEST(test_asynchronous)
     LOOP_UNTIL(client.loop, answered == issued);
     async_close(&client);
     loop_destroy(client.loop);
+}
+
+START_TEST(test_asynchronous)
+{
+    stream_init(&commands, seed + 2000 + (uint64_t)_i);
+    run_asynchronous(_i);
+}
+END_TEST
+
+START_TEST(test_asynchronous_in_one_slot)
+{
+    stream_init(&commands, seed + 6000);
+    commands.is_one_slot = true;
+    run_asynchronous(0);
 }
 END_TEST
 
@@ -203,8 +258,11 @@ int main(void)
     seed = stream_seed();
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, test_one_at_a_time, 0, 2);
+    tcase_add_test(tc, test_one_at_a_time_in_one_slot);
     tcase_add_loop_test(tc, test_pipelined, 0, 3);
     tcase_add_loop_test(tc, test_asynchronous, 0, LOOP_KINDS);
+    tcase_add_test(tc, test_pipelined_in_one_slot);
+    tcase_add_test(tc, test_asynchronous_in_one_slot);
     if (target_count() > TARGET_CLUSTER)
         tcase_add_test(tc, test_one_at_a_time_while_slots_move);
     return suite_run(suite);

@@ -13,7 +13,9 @@
 enum { KEYS = 30, TAGS = 8, KEYS_OF_TAG = 4, LONG_VALUE = 100000, SHOWN = 40 };
 
 /* @k any key, @t a key of this command's tag (all @t of a command lie in one slot), @v a value, @n
- * a small number, @f a field. @k and @t keys are of all types, so WRONGTYPE is common. */
+ * a small number, @f a field. @k and @t keys are of all types, so WRONGTYPE is common. @a a key that
+ * never is, @e one that expires in a day, @i the beginning of two sets of numbers in one slot, @z a
+ * sorted set that is small: of such SCAN has an order. */
 static const char *const templates[] = {
     "SET @k @v",
     "SET @k @n",
@@ -104,10 +106,153 @@ static const char *const templates[] = {
     "DEL",
     "INCRBY @k @f",
     "NOSUCHCOMMAND @f",
+    "BITFIELD @k SET u8 @n @n GET u4 @n",
+    "BITFIELD_RO @k GET u8 @n",
+    "BITPOS @k 1",
+    "GETBIT @k @n",
+    "DECR @k",
+    "INCRBYFLOAT @k 1.5",
+    "GETEX @k PERSIST",
+    "SUBSTR @k 0 @n",
+    "SETNX @k @v",
+    "LCS @a @a",
+    "SETEX @e 100000 @v",
+    "PSETEX @e 100000000 @v",
+    "EXPIRE @e 100000",
+    "PEXPIRE @e 100000000",
+    "EXPIREAT @k 4102444800",
+    "PEXPIREAT @k 4102444800000",
+    "EXPIRETIME @k",
+    "PEXPIRETIME @k",
+    "TTL @a",
+    "PTTL @a",
+    "DUMP @a",
+    "RESTORE @k 0 @s",
+    "MIGRATE 127.0.0.1 1 @a 0 10",
+    "OBJECT FREQ @a",
+    "OBJECT IDLETIME @a",
+    "OBJECT REFCOUNT @a",
+    "MEMORY USAGE @a",
+    "BLPOP @t @t 0.001",
+    "BRPOP @t 0.001",
+    "BLMOVE @t @t LEFT LEFT 0.001",
+    "BRPOPLPUSH @t @t 0.001",
+    "BLMPOP 0.001 2 @t @t LEFT",
+    "BZPOPMIN @t 0.001",
+    "BZPOPMAX @t @t 0.001",
+    "BZMPOP 0.001 1 @t MAX",
+    "LINSERT @k BEFORE @v @v",
+    "LPOS @k @v",
+    "LPUSHX @k @v",
+    "RPUSHX @k @v",
+    "LREM @k 0 @v",
+    "LSET @k @n @v",
+    "LTRIM @k 0 @n",
+    "RPOPLPUSH @t @t",
+    "HEXISTS @k @f",
+    "HINCRBYFLOAT @k @f 0.5",
+    "HKEYS @k",
+    "HVALS @k",
+    "HLEN @k",
+    "HMSET @k @f @s @f @s",
+    "HSETNX @k @f @s",
+    "HSTRLEN @k @f",
+    "HSCAN @k 0",
+    "HRANDFIELD @a",
+    "SADD @i1 @n @n",
+    "SADD @i2 @n @n",
+    "SMEMBERS @i1",
+    "SINTER @i1 @i2",
+    "SUNION @i1 @i2",
+    "SDIFF @i1 @i2",
+    "SREM @i1 @n",
+    "SDIFFSTORE @t @t @t",
+    "SINTERSTORE @t @t @t",
+    "SMISMEMBER @k @f @f",
+    "SPOP @a",
+    "SRANDMEMBER @a",
+    "SSCAN @a 0",
+    "SORT_RO @k ALPHA",
+    "ZCARD @k",
+    "ZCOUNT @k 0 @n",
+    "ZDIFF 2 @t @t",
+    "ZDIFFSTORE @t 2 @t @t",
+    "ZINTER 2 @t @t WITHSCORES",
+    "ZINTERCARD 2 @t @t",
+    "ZINTERSTORE @t 2 @t @t",
+    "ZUNION 2 @t @t WITHSCORES",
+    "ZLEXCOUNT @k - +",
+    "ZMPOP 2 @t @t MIN",
+    "ZMSCORE @k @f @f",
+    "ZPOPMAX @k",
+    "ZPOPMIN @k",
+    "ZRANDMEMBER @a",
+    "ZRANGEBYLEX @k - +",
+    "ZRANGEBYSCORE @k 0 @n",
+    "ZRANK @k @f",
+    "ZREMRANGEBYLEX @k [f8 +",
+    "ZREMRANGEBYRANK @k @n -1",
+    "ZREMRANGEBYSCORE @k 15 @n",
+    "ZREVRANGE @k 0 -1",
+    "ZREVRANGEBYLEX @k + -",
+    "ZREVRANGEBYSCORE @k @n 0",
+    "ZREVRANK @k @f",
+    "ZADD @z @n @f",
+    "ZSCAN @z 0",
+    "GEOHASH @k @f",
+    "GEOPOS @k @f @f",
+    "GEORADIUS @k 13 38 200 km ASC",
+    "GEORADIUS_RO @k 13 38 200 km",
+    "GEORADIUSBYMEMBER @k @f 200 km",
+    "GEORADIUSBYMEMBER_RO @k @f 200 km",
+    "GEOSEARCH @k FROMLONLAT 13 38 BYRADIUS 200 km ASC",
+    "GEOSEARCHSTORE @t @t FROMLONLAT 13 38 BYRADIUS 200 km",
+    "PFMERGE @t @t @t",
+    "XGROUP CREATE @k g 0",
+    "XGROUP CREATECONSUMER @k g c",
+    "XGROUP DELCONSUMER @k g c",
+    "XGROUP SETID @k g 0",
+    "XGROUP DESTROY @k g",
+    "XREADGROUP GROUP g c COUNT 3 STREAMS @k >",
+    "XACK @k g @n-1",
+    "XAUTOCLAIM @k g d 0 0",
+    "XCLAIM @k g d 0 @n-1",
+    "XPENDING @k g",
+    "XINFO STREAM @k",
+    "XINFO GROUPS @k",
+    "XINFO CONSUMERS @a g",
+    "XREAD COUNT 5 STREAMS @t @t 0 0",
+    "XREVRANGE @k + -",
+    "XDEL @k @n-1",
+    "XTRIM @k MAXLEN @n",
+    "XSETID @k 30-1",
+    "EVAL_RO return#KEYS 2 @t @t",
+    "EVALSHA 0000000000000000000000000000000000000000 1 @k",
+    "EVALSHA_RO 0000000000000000000000000000000000000000 1 @k",
+    "FCALL nofunction 1 @k",
+    "FCALL_RO nofunction 1 @k",
+    "SPUBLISH @k @s",
+    "HEXPIRE @k 10 FIELDS 1 @f",
+    "HPEXPIRE @k 10 FIELDS 1 @f",
+    "HEXPIREAT @k 10 FIELDS 1 @f",
+    "HPEXPIREAT @k 10 FIELDS 1 @f",
+    "HTTL @k FIELDS 1 @f",
+    "HPTTL @k FIELDS 1 @f",
+    "HEXPIRETIME @k FIELDS 1 @f",
+    "HPEXPIRETIME @k FIELDS 1 @f",
+    "HPERSIST @k FIELDS 1 @f",
+    "HGETEX @k FIELDS 1 @f",
+    "HGETDEL @k FIELDS 1 @f",
+    "HSETEX @k FIELDS 1 @f @s",
     "DBSIZE", /* the last: see is_moving */
 };
 
 enum { TEMPLATES = sizeof templates / sizeof *templates };
+
+const char *stream_template(size_t i)
+{
+    return i < TEMPLATES ? templates[i] : NULL;
+}
 
 uint64_t stream_seed(void)
 {
@@ -140,14 +285,31 @@ static void write_value(struct stream *stream, FILE *out)
         fputc((int)stream_random(stream, 256), out);
 }
 
+static const char *of_one_slot(const struct stream *stream)
+{
+    return stream->is_one_slot ? "{tag:0}" : "";
+}
+
 static void write_placeholder(struct stream *stream, FILE *out, char kind, unsigned tag)
 {
     switch (kind) {
     case 'k':
-        fprintf(out, "key:%u", stream_random(stream, KEYS));
+        fprintf(out, "%skey:%u", of_one_slot(stream), stream_random(stream, KEYS));
         break;
     case 't':
-        fprintf(out, "{tag:%u}:%u", tag, stream_random(stream, KEYS_OF_TAG));
+        fprintf(out, "{tag:%u}:%u", stream->is_one_slot ? 0 : tag, stream_random(stream, KEYS_OF_TAG));
+        break;
+    case 'a':
+        fprintf(out, "%sabsent", of_one_slot(stream));
+        break;
+    case 'e':
+        fprintf(out, "%svolatile", of_one_slot(stream));
+        break;
+    case 'i':
+        fprintf(out, stream->is_one_slot ? "{tag:0}i" : "{i}");
+        break;
+    case 'z':
+        fprintf(out, "%sscores", of_one_slot(stream));
         break;
     case 'n':
         fprintf(out, "%u", stream_random(stream, 20));
@@ -179,11 +341,32 @@ static void write_word(struct stream *stream, FILE *out, const char *word, size_
     }
 }
 
+/* MULTI and its end around some of the commands. */
+static const char *choose_in_transactions(struct stream *stream)
+{
+    static const char *const ends[] = {"EXEC", "EXEC", "EXEC", "DISCARD"};
+    static const char *const around[] = {"WATCH @k", "UNWATCH", "EXEC", "DISCARD"};
+
+    if (stream->is_queueing ? stream_random(stream, 6) == 0 : stream_random(stream, 12) == 0) {
+        stream->is_queueing = !stream->is_queueing;
+        return stream->is_queueing ? "MULTI" : ends[stream_random(stream, 4)];
+    }
+    if (stream_random(stream, 60) == 0)
+        return stream->is_queueing ? "MULTI" : around[stream_random(stream, 4)];
+    return templates[stream_random(stream, TEMPLATES - 1)];
+}
+
+static const char *choose(struct stream *stream)
+{
+    if (stream->is_one_slot)
+        return choose_in_transactions(stream);
+    return templates[stream_random(stream, stream->is_moving ? TEMPLATES - 1 : TEMPLATES)];
+}
+
 void stream_next(struct stream *stream, struct stream_command *command)
 {
     size_t ends[STREAM_MAX_ARGS], size;
-    unsigned choices = stream->is_moving ? TEMPLATES - 1 : TEMPLATES;
-    const char *word = templates[stream_random(stream, choices)];
+    const char *word = choose(stream);
     unsigned tag = stream_random(stream, TAGS);
     FILE *out = open_memstream(&command->bytes, &size);
     MUST(out);

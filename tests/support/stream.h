@@ -21,12 +21,17 @@ struct stream {
     uint64_t state;
     bool is_moving; /* the cluster migrates slots meanwhile: no commands that count a key twice then
                      */
+    bool is_one_slot; /* all keys have one hash tag, and there are transactions */
+    bool is_queueing; /* behind a MULTI */
 };
 
 /* The seed in REDISROUTE_TEST_SEED, else one of the moment; it is printed either way. */
 uint64_t stream_seed(void);
 
 void stream_init(struct stream *stream, uint64_t seed);
+/* What commands are made from, the name first; NULL behind the last. */
+const char *stream_template(size_t i);
+
 void stream_next(struct stream *stream, struct stream_command *command);
 void stream_command_deinit(struct stream_command *command);
 
