@@ -3,10 +3,16 @@
 source "$(dirname "$0")/../build/lib.sh"
 
 command -v go >/dev/null || fail "no Go: golang-go is missing"
-cmake --install "$REDISROUTE_BUILD" --prefix "$work/prefix" >/dev/null
-PKG_CONFIG_PATH=$(dirname "$(find "$work/prefix" -name redisroute.pc)")
-LD_LIBRARY_PATH=$(dirname "$(find "$work/prefix" -name libredisroute.so.0)")
-export PKG_CONFIG_PATH LD_LIBRARY_PATH
+# Go's build cache keeps what pkg-config said the first time, without asking again: the cache and the
+# prefix that it remembers have to stay together.
+tree=$REDISROUTE_BUILD/bindings/go
+mkdir -p "$tree"
+rm -rf "$tree/prefix"
+cmake --install "$REDISROUTE_BUILD" --prefix "$tree/prefix" >/dev/null
+GOCACHE=$tree/cache
+PKG_CONFIG_PATH=$(dirname "$(find "$tree/prefix" -name redisroute.pc)")
+LD_LIBRARY_PATH=$(dirname "$(find "$tree/prefix" -name libredisroute.so.0)")
+export GOCACHE PKG_CONFIG_PATH LD_LIBRARY_PATH
 
 cd "$REDISROUTE_SOURCE/bindings/go"
 unformatted=$(gofmt -l .)
