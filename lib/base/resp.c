@@ -6,6 +6,7 @@ enum {
     DIGITS_MAX = 19,  /* of an int64; also what keeps leading zeros from going on for ever */
     HEADER_SIZE = 24, /* a type byte, a sign, the digits, CRLF */
     CRLF_LENGTH = 2,
+    KIND_LENGTH = 4, /* of a verbatim string: "txt:" */
 };
 
 static const long long count_max = UINT32_MAX;
@@ -109,6 +110,18 @@ static enum resp_result read_bulk(const char *data, size_t length, struct resp_i
     return expect(data, length, first + size, crlf, used);
 }
 
+/* Without its kind a verbatim string is broken for hiredis too. */
+static enum resp_result read_verbatim(const char *data, size_t length, struct resp_item *item,
+                                      size_t *used)
+{
+    enum resp_result result = read_bulk(data, length, item, used);
+
+    if (result == RESP_WHOLE &&
+        (item->text.length < KIND_LENGTH || item->text.data[KIND_LENGTH - 1] != ':'))
+        return RESP_BROKEN;
+    return result;
+}
+
 static enum resp_result read_aggregate(const char *data, size_t length, struct resp_item *item,
                                        size_t *used)
 {
@@ -130,7 +143,7 @@ typedef enum resp_result reader(const char *data, size_t length, struct resp_ite
 static reader *const reader_of[UINT8_MAX + 1] = {
     ['+'] = read_line,      ['-'] = read_line,      [','] = read_line,      ['('] = read_line,
     [':'] = read_integer,   ['#'] = read_boolean,   ['_'] = read_null,      ['$'] = read_bulk,
-    ['='] = read_bulk,      ['!'] = read_bulk,      ['*'] = read_aggregate, ['~'] = read_aggregate,
+    ['='] = read_verbatim,  ['!'] = read_bulk,      ['*'] = read_aggregate, ['~'] = read_aggregate,
     ['%'] = read_aggregate, ['>'] = read_aggregate, ['|'] = read_aggregate,
 };
 
