@@ -63,7 +63,6 @@ static const char *const templates[] = {
     "GEOADD @k 13.5 38.1 @f",
     "GEODIST @k @f @f",
     "TYPE @k",
-    "OBJECT ENCODING @k",
     "PERSIST @k",
     "EXISTS @k",
     "DEL @k",
@@ -244,10 +243,12 @@ static const char *const templates[] = {
     "HGETEX @k FIELDS 1 @f",
     "HGETDEL @k FIELDS 1 @f",
     "HSETEX @k FIELDS 1 @f @s",
-    "DBSIZE", /* the last: see is_moving */
+    /* The last: see is_moving. */
+    "OBJECT ENCODING @k",
+    "DBSIZE",
 };
 
-enum { TEMPLATES = sizeof templates / sizeof *templates };
+enum { TEMPLATES = sizeof templates / sizeof *templates, NOT_MOVING = 2, DBSIZE = 1 };
 
 const char *stream_template(size_t i)
 {
@@ -353,14 +354,14 @@ static const char *choose_in_transactions(struct stream *stream)
     }
     if (stream_random(stream, 60) == 0)
         return stream->is_queueing ? "MULTI" : around[stream_random(stream, 4)];
-    return templates[stream_random(stream, TEMPLATES - 1)];
+    return templates[stream_random(stream, TEMPLATES - DBSIZE)];
 }
 
 static const char *choose(struct stream *stream)
 {
     if (stream->is_one_slot)
         return choose_in_transactions(stream);
-    return templates[stream_random(stream, stream->is_moving ? TEMPLATES - 1 : TEMPLATES)];
+    return templates[stream_random(stream, TEMPLATES - (stream->is_moving ? NOT_MOVING : 0))];
 }
 
 void stream_next(struct stream *stream, struct stream_command *command)

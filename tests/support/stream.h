@@ -19,8 +19,8 @@ struct stream_command {
 
 struct stream {
     uint64_t state;
-    bool is_moving; /* the cluster migrates slots meanwhile: no commands that count a key twice then
-                     */
+    bool is_moving; /* the cluster migrates slots meanwhile: no commands then that count a key twice,
+                     * or that say how it is encoded, which MIGRATE does not keep */
     bool is_one_slot; /* all keys have one hash tag, and there are transactions */
     bool is_queueing; /* behind a MULTI */
 };
