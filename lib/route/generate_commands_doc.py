@@ -36,7 +36,7 @@ CLASSES = {
                     "all keys have to be in one slot"),
     "RESET": ("answered here, and the connection begins anew", ""),
     "SUBSCRIBE": ("subscribed on connections of its own, which follow the cluster",
-                  "messages published while a connection is being replaced are missed"),
+                  "messages published while a connection is being replaced are missed, or arrive again from a node that lags"),
     "UNSUBSCRIBE": ("ends subscriptions", ""),
     "MONITOR": ("the masters' streams, as one",
                 "lines of different masters come in the order of their arrival"),
