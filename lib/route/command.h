@@ -50,6 +50,7 @@ enum command_response {
     RESPONSE_UNION,   /* of arrays: every element once */
     RESPONSE_SUM_OF_NAMED, /* names and numbers in turn: the numbers are summed */
     RESPONSE_TEXT,    /* texts, one behind the other */
+    RESPONSE_INFO,    /* reports of INFO become one */
     RESPONSE_SPECIAL, /* no policy fits; such commands are asked of one server only */
 };
 

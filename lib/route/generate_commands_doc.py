@@ -54,6 +54,9 @@ DIFFERS = {
     "select": "any database but 0: the server's own error",
     "move": "the server's own error: there is one database",
     "swapdb": "the server's own error: there is one database",
+    "wait": "the number of replicas of the master that has the fewest; what was written over a "
+            "connection that was lost since is not waited for",
+    "waitaof": "as WAIT",
 }
 BLOCKING = "nothing behind it is sent before it returns"
 
@@ -65,6 +68,7 @@ RESPONSES = {
     "AND": "logical and", "OR": "logical or",
     "MIN": "the smallest number", "MAX": "the greatest number", "SUM": "the sum",
     "UNION": "every element once", "ANY": "one that is not nil, of any master", "SUM_OF_NAMED": "the numbers of each name are summed",
+    "INFO": "one report: what was counted is summed, what identifies a server is that of one master",
     "TEXT": "texts are put one behind the other", "SPECIAL": "all have to succeed",
 }
 MERGED = {"SPLIT", "ALL_SHARDS", "ALL_NODES"}

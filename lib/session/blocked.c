@@ -15,7 +15,7 @@ static const struct {
 } timeouts[] = {
     {"blpop", -1, 1000},    {"brpop", -1, 1000},  {"brpoplpush", -1, 1000}, {"blmove", -1, 1000},
     {"bzpopmin", -1, 1000}, {"bzpopmax", -1, 1000}, {"blmpop", 1, 1000},    {"bzmpop", 1, 1000},
-    {"xread", 0, 1},        {"xreadgroup", 0, 1},
+    {"xread", 0, 1},        {"xreadgroup", 0, 1}, {"wait", 2, 1},         {"waitaof", 3, 1},
 };
 
 static int behind_block(const struct argv *argv)

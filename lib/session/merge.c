@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/resp.h"
+#include "session/info.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -243,6 +244,41 @@ static bool merge_text(struct merge *m)
              buffer_append(m->out, item.text.data + skip, item.text.length - skip);
     }
     return ok && buffer_append(m->out, "\r\n", 2);
+}
+
+/* ---- reports ---- */
+
+static bool append_report(struct merge *m, const struct bytes *reports)
+{
+    static const char kind[] = "txt:";
+    struct buffer text;
+    struct resp_item item;
+    bool ok;
+
+    buffer_init(&text);
+    ok = buffer_reserve(&text, sizeof kind) != NULL && read_text(m, &m->parts[0], &item) &&
+         (item.type != '=' || buffer_append_text(&text, kind)) &&
+         info_merge(reports, m->count, &text) &&
+         resp_append_header(m->out, item.type, (long long)buffer_length(&text)) &&
+         buffer_append(m->out, buffer_bytes(&text), buffer_length(&text)) &&
+         buffer_append_text(m->out, "\r\n");
+    buffer_deinit(&text);
+    return ok;
+}
+
+static bool merge_info(struct merge *m)
+{
+    struct bytes *reports = calloc(m->count, sizeof *reports);
+    struct resp_item item;
+    bool ok = reports != NULL;
+
+    for (size_t i = 0; ok && i < m->count; i++) {
+        ok = read_text(m, &m->parts[i], &item);
+        reports[i] = item.text;
+    }
+    ok = ok && append_report(m, reports);
+    free(reports);
+    return ok;
 }
 
 /* ---- names and integers in turn ---- */
@@ -511,6 +547,7 @@ static merger *const merger_of[] = {
     [MERGE_UNION] = merge_union,
     [MERGE_SUM_OF_NAMED] = merge_sum_of_named,
     [MERGE_TEXT] = merge_text,
+    [MERGE_INFO] = merge_info,
     [MERGE_ANY] = merge_any,
     [MERGE_ALL_SUCCEEDED] = merge_all_succeeded,
     [MERGE_ONE_SUCCEEDED] = merge_one_succeeded,

@@ -28,6 +28,7 @@ enum merge_kind {
     MERGE_UNION,         /* as CONCATENATE, but equal elements are one: PUBSUB CHANNELS */
     MERGE_SUM_OF_NAMED,  /* of arrays of names, the same in all, and integers: PUBSUB NUMSUB */
     MERGE_TEXT,          /* strings, one behind the other: CLIENT LIST */
+    MERGE_INFO,          /* texts of INFO: see info.h */
     MERGE_ANY,           /* one that is not nil, if there is one */
     MERGE_ALL_SUCCEEDED, /* the first */
     MERGE_ONE_SUCCEEDED, /* the first that is no error, else the first error as it is */

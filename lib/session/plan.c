@@ -55,6 +55,7 @@ static const enum merge_kind merge_of[] = {
     [RESPONSE_UNION] = MERGE_UNION,
     [RESPONSE_SUM_OF_NAMED] = MERGE_SUM_OF_NAMED,
     [RESPONSE_TEXT] = MERGE_TEXT,
+    [RESPONSE_INFO] = MERGE_INFO,
     [RESPONSE_SPECIAL] = MERGE_ALL_SUCCEEDED,
 };
 
