@@ -280,10 +280,11 @@ def test_another_thread_closes(url):
 def test_garbage_is_closed(url):
     port = int(url.rsplit(":", 1)[1])
     descriptors = len(os.listdir("/proc/self/fd"))
-    for _ in range(20):
+    for _ in range(60):
         redisroute.Session("127.0.0.1", port)
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) <= descriptors + 1
+    # The library's own thread may have been started meanwhile: that has a few descriptors.
+    assert len(os.listdir("/proc/self/fd")) < descriptors + 30
 
 
 def test_patch(url, nodes):
