@@ -85,7 +85,9 @@ int redisRouteFd(const redisRouteSession *session);
 int redisRouteWrite(redisRouteSession *session, const void *bytes, size_t length);
 
 /* About how many bytes of commands the session keeps because they are not sent or not answered
- * yet: who takes commands from others stops to do so when it grows. Any time. */
+ * yet: who takes commands from others stops to do so when it grows. On a cluster 0 says that every
+ * command is answered and every reply is read (messages of subscriptions are no replies); a server
+ * that is no cluster is spoken to as it is, and nobody counts. Any time. */
 size_t redisRouteKept(const redisRouteSession *session);
 
 /* Moves up to `size` bytes of replies to the caller's memory, and does the session's

@@ -10,17 +10,17 @@
 /* ---- the rules ---- */
 
 enum rule {
-    ONE,       /* as one master says it: what it is, and what is the same everywhere */
-    SAID,      /* `of` itself: what one server would say that is no member of a cluster */
-    SUM,       /* of integers, or of decimals */
+    ONE,  /* as one master says it: what it is, and what is the same everywhere */
+    SAID, /* `of` itself: what one server would say that is no member of a cluster */
+    SUM,  /* of integers, or of decimals */
     MIN,
     MAX,
-    WORST,     /* the first that is not "ok" */
-    HUMAN,     /* the field without "_human", for people to read */
-    RATIO,     /* the sum of `of`, divided by that of `by` */
-    PERCENT,   /* the same of a hundred; from `by`, `less` is taken away first */
-    MEAN,      /* of the values, each as heavy as its `of` */
-    EACH,      /* the value is a row of fields itself: name=value,name=value */
+    WORST,   /* the first that is not "ok" */
+    HUMAN,   /* the field without "_human", for people to read */
+    RATIO,   /* the sum of `of`, divided by that of `by` */
+    PERCENT, /* the same of a hundred; from `by`, `less` is taken away first */
+    MEAN,    /* of the values, each as heavy as its `of` */
+    EACH,    /* the value is a row of fields itself: name=value,name=value */
 };
 
 struct field_rule {
@@ -110,7 +110,8 @@ static bool fits(const char *pattern, struct bytes name)
     if (star == NULL)
         return is_text(name, pattern);
     return name.length + 1 >= length && memcmp(name.data, pattern, before) == 0 &&
-           memcmp(name.data + name.length - (length - before - 1), star + 1, length - before - 1) == 0;
+           memcmp(name.data + name.length - (length - before - 1), star + 1, length - before - 1) ==
+               0;
 }
 
 static const struct field_rule *rule_of(struct bytes section, struct bytes name)
@@ -402,8 +403,9 @@ static bool append_share(struct rows *r, const struct field_rule *rule, struct b
     if (rule->less != NULL)
         by -= sum_of_text(r, rule->less).value;
     of = by != 0 ? of / by : 0;
-    return rule->rule == RATIO ? append_decimal(out, of, DECIMALS)
-                               : append_decimal(out, of * 100, DECIMALS) && buffer_append_text(out, "%");
+    return rule->rule == RATIO
+               ? append_decimal(out, of, DECIMALS)
+               : append_decimal(out, of * 100, DECIMALS) && buffer_append_text(out, "%");
 }
 
 static bool append_row(struct rows *r, struct bytes name, struct buffer *out)
@@ -528,8 +530,8 @@ static bool append_section(struct rows *r, const struct bytes *reports, size_t f
 
         r->rows[i] = (struct row){.text = find_section(reports[from], r->section)};
     }
-    if (!buffer_append_text(out, "# ") ||
-        !buffer_append(out, r->section.data, r->section.length) || !buffer_append_text(out, "\r\n"))
+    if (!buffer_append_text(out, "# ") || !buffer_append(out, r->section.data, r->section.length) ||
+        !buffer_append_text(out, "\r\n"))
         return false;
     before = buffer_length(out);
     return append_fields(r, out) &&

@@ -219,10 +219,14 @@ static bool read_text(struct merge *m, const struct merge_part *part, struct res
            refuse(m, part, "is not a text");
 }
 
-/* A verbatim string says in four bytes what it is: "txt:". */
+/* A verbatim string says in so many bytes what it is: "txt:". */
+static size_t kind_length(const struct resp_item *item)
+{
+    return item->type == '=' ? 4 : 0;
+}
+
 static bool merge_text(struct merge *m)
 {
-    enum { KIND = 4 };
     struct resp_item item;
     size_t total = 0;
     char type = 0;
@@ -234,32 +238,33 @@ static bool merge_text(struct merge *m)
         if (type != 0 && type != item.type)
             return refuse(m, &m->parts[i], "is of another type than the others");
         type = item.type;
-        total += item.text.length - (type == '=' && i > 0 ? KIND : 0);
+        total += item.text.length - (i > 0 ? kind_length(&item) : 0);
     }
     ok = resp_append_header(m->out, type, (long long)total);
     for (size_t i = 0; ok && i < m->count; i++) {
-        size_t skip = type == '=' && i > 0 ? KIND : 0;
+        size_t skip;
 
-        ok = read_text(m, &m->parts[i], &item) &&
-             buffer_append(m->out, item.text.data + skip, item.text.length - skip);
+        ok = read_text(m, &m->parts[i], &item);
+        skip = ok && i > 0 ? kind_length(&item) : 0;
+        ok = ok && buffer_append(m->out, item.text.data + skip, item.text.length - skip);
     }
     return ok && buffer_append(m->out, "\r\n", 2);
 }
 
 /* ---- reports ---- */
 
+/* Of the type, and of the kind, of the first. */
 static bool append_report(struct merge *m, const struct bytes *reports)
 {
-    static const char kind[] = "txt:";
+    struct resp_item first;
     struct buffer text;
-    struct resp_item item;
     bool ok;
 
     buffer_init(&text);
-    ok = buffer_reserve(&text, sizeof kind) != NULL && read_text(m, &m->parts[0], &item) &&
-         (item.type != '=' || buffer_append_text(&text, kind)) &&
+    ok = read_text(m, &m->parts[0], &first) && buffer_reserve(&text, HEADER_ROOM) != NULL &&
+         buffer_append(&text, first.text.data, kind_length(&first)) &&
          info_merge(reports, m->count, &text) &&
-         resp_append_header(m->out, item.type, (long long)buffer_length(&text)) &&
+         resp_append_header(m->out, first.type, (long long)buffer_length(&text)) &&
          buffer_append(m->out, buffer_bytes(&text), buffer_length(&text)) &&
          buffer_append_text(m->out, "\r\n");
     buffer_deinit(&text);
@@ -273,8 +278,12 @@ static bool merge_info(struct merge *m)
     bool ok = reports != NULL;
 
     for (size_t i = 0; ok && i < m->count; i++) {
-        ok = read_text(m, &m->parts[i], &item);
-        reports[i] = item.text;
+        size_t skip;
+
+        if (!(ok = read_text(m, &m->parts[i], &item)))
+            break;
+        skip = kind_length(&item);
+        reports[i] = (struct bytes){item.text.data + skip, item.text.length - skip};
     }
     ok = ok && append_report(m, reports);
     free(reports);

@@ -652,6 +652,8 @@ size_t endpoint_kept(const struct endpoint *ep)
     for (const struct link *link = ep->session->links; link != NULL; link = link->next)
         if (link->sent.head != NULL || link_unflushed(link))
             kept += buffer_length(&link->out);
+    if (kept == 0 && (!session_idle(ep->session) || ep->session->express.link != NULL))
+        kept = 1;
     return kept;
 }
 

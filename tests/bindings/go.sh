@@ -19,3 +19,35 @@ unformatted=$(gofmt -l .)
 [ -z "$unformatted" ] || fail "gofmt would change $unformatted"
 go vet ./...
 go test -race -count=1 -timeout 240s ./...
+
+# The programs in examples/go: one on one server, and what became of it on a cluster.
+cd "$REDISROUTE_SOURCE/examples/go"
+unformatted=$(gofmt -l .)
+[ -z "$unformatted" ] || fail "gofmt would change $unformatted"
+go vet ./...
+go build -o "$work/" ./before ./after
+mkdir "$work/server"
+redis-server --port 0 --unixsocket "$work/server/socket" --save '' --dir "$work/server" \
+    >"$work/server/log" &
+server=$!
+coproc cluster { "$REDISROUTE_CLUSTER_MAIN" 3 0; }
+exec {cluster_out}<&"${cluster[0]}" {cluster_in}>&"${cluster[1]}" {cluster[0]}<&- {cluster[1]}>&-
+clean_up() {
+    kill "$server" || true
+    exec {cluster_in}>&-
+    wait
+    rm -rf "$work"
+}
+trap clean_up EXIT
+read -r -u "$cluster_out" first _
+end=$((SECONDS + 60))
+until [ -S "$work/server/socket" ]; do
+    [ $SECONDS -lt $end ] || fail "no server: $(cat "$work/server/log")"
+    sleep 0.05
+done
+words=(the more words there are the more masters have some of the words)
+"$work/before" "$work/server/socket" "${words[@]}" >"$work/before.out" || fail "before"
+"$work/after" "127.0.0.1:$first" "${words[@]}" >"$work/after.out" || fail "after"
+printf '%s\n' 'are 1' 'have 1' 'masters 1' 'more 2' 'of 1' 'some 1' 'the 3' 'there 1' 'words 2' |
+    diff - "$work/before.out" || fail "before counted something else"
+diff "$work/before.out" "$work/after.out" || fail "after counted something else"

@@ -117,8 +117,8 @@ START_TEST(test_reads_as_one_server)
     ck_assert_ptr_nonnull(strstr(report, "\ncluster_enabled:0\r\n"));
     free(report);
     for (size_t i = 0; i < sizeof sections / sizeof sections[0] && _i == TARGET_CLUSTER; i++) {
-        char *node = cluster_command(target_cluster(), 0, "INFO%s%s", *sections[i] ? " " : "",
-                                     sections[i]);
+        char *node =
+            cluster_command(target_cluster(), 0, "INFO%s%s", *sections[i] ? " " : "", sections[i]);
         char *merged = info(c, sections[i]), *names, *expected;
 
         /* Commands are listed as they are first used; the end differs from node to node. */

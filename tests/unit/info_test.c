@@ -112,7 +112,8 @@ static void lists_have_what_any_master_has(void **state)
             "# Commandstats\r\n"
             "cmdstat_get:calls=4,usec=30,usec_per_call=7.50,rejected_calls=2,failed_calls=1\r\n"
             "cmdstat_set:calls=4,usec=2,usec_per_call=0.50,rejected_calls=1,failed_calls=0\r\n");
-    becomes("# Errorstats\r\nerrorstat_ERR:count=1\r\n", "# Errorstats\r\nerrorstat_ERR:count=2\r\n",
+    becomes("# Errorstats\r\nerrorstat_ERR:count=1\r\n",
+            "# Errorstats\r\nerrorstat_ERR:count=2\r\n",
             "# Errorstats\r\nerrorstat_ERR:count=3\r\n");
     becomes("# Latencystats\r\nlatency_percentiles_usec_get:p50=1.003,p99=9.023\r\n",
             "# Latencystats\r\nlatency_percentiles_usec_get:p50=2.007,p99=5.023\r\n",

@@ -347,10 +347,24 @@ static void texts_are_joined(void **state)
 {
     (void)state;
     merges_to(MERGE_TEXT, "$2\r\na\n\r\n", "$0\r\n\r\n", "$2\r\nb\n\r\n", "$4\r\na\nb\n\r\n");
-    merges_to(MERGE_TEXT, "=6\r\ntxt:a\n\r\n", "=6\r\ntxt:b\n\r\n", NULL,
-              "=8\r\ntxt:a\nb\n\r\n");
+    merges_to(MERGE_TEXT, "=6\r\ntxt:a\n\r\n", "=6\r\ntxt:b\n\r\n", NULL, "=8\r\ntxt:a\nb\n\r\n");
     merges_to(MERGE_TEXT, "$1\r\na\r\n", "$-1\r\n", NULL,
               "-ERR redisroute: the reply of s:2 is not a text\r\n");
+}
+
+static void reports_become_one(void **state)
+{
+    (void)state;
+    merges_to(MERGE_INFO, "$24\r\n# Stats\r\nnumber:1\r\nx:1\r\n\r\n",
+              "$24\r\n# Stats\r\nnumber:2\r\nx:9\r\n\r\n", NULL,
+              "$25\r\n# Stats\r\nnumber:3\r\nx:10\r\n\r\n");
+    merges_to(MERGE_INFO, "=23\r\ntxt:# Stats\r\nnumber:1\r\n\r\n",
+              "$19\r\n# Stats\r\nnumber:2\r\n\r\n", NULL, "=23\r\ntxt:# Stats\r\nnumber:3\r\n\r\n");
+    merges_to(MERGE_INFO, "$0\r\n\r\n", "$0\r\n\r\n", NULL, "$0\r\n\r\n");
+    merges_to(MERGE_INFO, "$0\r\n\r\n", ":1\r\n", NULL,
+              "-ERR redisroute: the reply of s:2 is not a text\r\n");
+    merges_to(MERGE_INFO, "$0\r\n\r\n", "-NOPERM no\r\n", NULL,
+              "-NOPERM no (redisroute: from s:2)\r\n");
 }
 
 int main(void)
@@ -366,6 +380,7 @@ int main(void)
         cmocka_unit_test(elements_are_united),
         cmocka_unit_test(numbers_of_names_are_summed),
         cmocka_unit_test(texts_are_joined),
+        cmocka_unit_test(reports_become_one),
         cmocka_unit_test(all_must_succeed),
         cmocka_unit_test(one_must_succeed),
         cmocka_unit_test(an_error_of_one_is_the_error_of_all),
