@@ -148,6 +148,30 @@ int redisRouteSetReadPolicy(struct redisContext *, enum redisRouteReadPolicy);
 /* The same for the next command only. */
 int redisRouteNextReadPolicy(struct redisContext *, enum redisRouteReadPolicy);
 
+/* --- statistics --- */
+
+/* Numbers of the whole process, which only grow. All these functions may be called by any thread
+ * at any time; they take no lock that a command waits for. doc/statistics.md lists the names.
+ *
+ * What is rare is always counted: redirections, topology refreshes, connections, retries, waits,
+ * the mirror. Commands are counted by cluster and name, with a histogram of their latency, when
+ * REDISROUTE_COMMAND_STATS=1 or this function says so: 1 on, 0 off; what was counted stays. The
+ * first time it measures the processor's clock for a millisecond. */
+void redisRouteSetCommandStats(int on);
+
+/* Is told one number: `name` and `labels` are as in Prometheus' text format (`kind="moved"`;
+ * empty: none), and valid during the call only. Not 0: that was enough. */
+typedef int (*redisRouteStatFn)(void *data, const char *name, const char *labels,
+                                unsigned long long value);
+
+/* Calls `each` for every number. What the last call of it gave back; -1: `each` is NULL. */
+int redisRouteEachStat(redisRouteStatFn each, void *data);
+
+/* Writes all numbers as Prometheus' text exposition format, up to `size` bytes with the zero at
+ * the end, as snprintf does. Gives back the length of the whole text without the zero; 0: out of
+ * memory. `to` may be NULL if `size` is 0. */
+size_t redisRouteStatsText(char *to, size_t size);
+
 #ifdef __cplusplus
 }
 #endif

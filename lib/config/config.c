@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "redisroute/redisroute.h"
 
+enum { STATS_INTERVAL_LEAST_MS = 100 };
+
 static struct config config = {
     .failover_timeout_ms = 30000, /* Redis' own failover needs 15 s and more by default */
     .connect_timeout_ms = 5000,   /* Envoy's connect_timeout */
@@ -17,6 +19,8 @@ static struct config config = {
     .mirror_fraction = 1000000,
     .mirror_flush_timeout_ms = 200,
     .mirror_queue_bytes = 16 << 20,
+    .stats_file = "",
+    .stats_interval_ms = 10000,
 };
 
 int64_t config_duration_ms(const char *text)
@@ -192,6 +196,11 @@ static void read_environment(void)
     fraction_from("REDISROUTE_MIRROR_FRACTION");
     duration_from("REDISROUTE_MIRROR_FLUSH_TIMEOUT", &config.mirror_flush_timeout_ms);
     bytes_from("REDISROUTE_MIRROR_QUEUE_BYTES", &config.mirror_queue_bytes);
+    switch_from("REDISROUTE_COMMAND_STATS", &config.command_stats);
+    text_from("REDISROUTE_STATS_FILE", &config.stats_file);
+    duration_from("REDISROUTE_STATS_INTERVAL", &config.stats_interval_ms);
+    if (config.stats_interval_ms < STATS_INTERVAL_LEAST_MS)
+        config.stats_interval_ms = STATS_INTERVAL_LEAST_MS;
     if (!config.off)
         log_write(LOG_INFO,
                   "active, version " REDISROUTE_VERSION

@@ -28,6 +28,9 @@ struct config {
     uint32_t mirror_fraction;        /* of a million; REDISROUTE_MIRROR_FRACTION, in percent */
     int64_t mirror_flush_timeout_ms; /* REDISROUTE_MIRROR_FLUSH_TIMEOUT */
     int64_t mirror_queue_bytes;      /* REDISROUTE_MIRROR_QUEUE_BYTES, for each target */
+    bool command_stats;              /* REDISROUTE_COMMAND_STATS */
+    const char *stats_file;          /* REDISROUTE_STATS_FILE; empty: none */
+    int64_t stats_interval_ms;       /* REDISROUTE_STATS_INTERVAL */
 };
 
 /* Thread-safe; the same structure at every call. A value that cannot be understood

@@ -11,6 +11,7 @@
 #include "keeper/forward.h"
 #include "keeper/refresh.h"
 #include "keeper/replay.h"
+#include "keeper/report.h"
 #include "keeper/survey.h"
 #include "keeper/watch.h"
 #include "link/wire.h"
@@ -76,6 +77,7 @@ static void *run(void *unused)
         due = clock_earlier(due, survey_advance(keeper_epoll, now));
         due = clock_earlier(replay_advance(keeper_epoll, KEEPER_REPLAY_DATA, now), due);
         pthread_mutex_unlock(&loop_lock);
+        due = clock_earlier(report_advance(now), due);
         count = epoll_wait(keeper_epoll, events, EVENTS_MOST, due > now ? (int)(due - now) : 0);
         pthread_mutex_lock(&loop_lock);
         if (count == -1 && errno != EINTR)
@@ -139,13 +141,21 @@ static void register_once(void)
     pthread_atfork(before_fork, after_fork, in_child);
     cluster_set_alarm(on_alarm);
     replay_configure(on_alarm);
+    report_configure();
 }
 
-void keeper_prepare(void)
+static void prepare(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
     pthread_once(&once, register_once);
+}
+
+void keeper_prepare(void)
+{
+    prepare();
+    if (!keeper_is_running() && report_is_wanted())
+        keeper_start();
 }
 
 bool keeper_is_running(void)
@@ -195,7 +205,7 @@ static bool start_thread(void)
 
 void keeper_start(void)
 {
-    keeper_prepare();
+    prepare();
     pthread_mutex_lock(&start_lock);
     if (!atomic_load(&running) && open_descriptors())
         atomic_store(&running, start_thread());

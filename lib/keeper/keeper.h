@@ -25,7 +25,8 @@
  * reserved (unshare, setns). */
 void keeper_start(void);
 bool keeper_is_running(void);
-/* To be called once before the first link is opened: what the keeper needs without its thread. */
+/* To be called before a link is opened: what the keeper needs without its thread; and the thread,
+ * where a file of statistics is wanted. */
 void keeper_prepare(void);
 
 /* Grows with every fork: what was made under another number belongs to the parent too. */

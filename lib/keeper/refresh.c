@@ -167,6 +167,7 @@ static void put_in_force(struct refresh *r)
         if (r->inquiries[i].view != NULL)
             views[count++] = r->inquiries[i].view;
     best = count ? topology_choose(views, count) : 0;
+    stats_add(count ? STATS_REFRESHES : STATS_REFRESHES_FAILED, 1);
     cluster_refresh_end(r->cluster, r->begun, count ? topology_ref(views[best]) : NULL);
 }
 

@@ -3,6 +3,7 @@
 #include "route/policy.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +35,7 @@ struct cluster_state {
     size_t fix_count;
     size_t fix_capacity;
     struct scripts *scripts; /* has a lock of its own */
+    char name[280];          /* "HOST:PORT"; constant */
 };
 
 /* An address that was dialled, or that a snapshot named. */
@@ -126,6 +128,25 @@ void cluster_destroy(struct cluster *c)
     free(c);
 }
 
+static void set_name(struct cluster *c, const char *host, uint16_t port)
+{
+    bool is_ipv6 = strchr(host, ':') != NULL;
+
+    snprintf(c->state->name, sizeof c->state->name, "%s%s%s:%u", is_ipv6 ? "[" : "", host,
+             is_ipv6 ? "]" : "", port);
+}
+
+struct stats_upstream *cluster_stats(struct cluster *c)
+{
+    struct stats_upstream *stats = atomic_load_explicit(&c->stats, memory_order_acquire);
+
+    if (stats == NULL) {
+        stats = stats_upstream(c->state->name);
+        atomic_store_explicit(&c->stats, stats, memory_order_release);
+    }
+    return stats;
+}
+
 struct cluster *cluster_find(const char *host, uint16_t port)
 {
     struct address *a;
@@ -171,6 +192,7 @@ struct cluster *cluster_learn(const char *host, uint16_t port, struct topology *
     } else if ((c = cluster_create(topology)) == NULL) {
         topology_unref(topology);
     } else {
+        set_name(c, host, port);
         c->next = clusters;
         clusters = c;
         note_nodes(c, topology);

@@ -11,6 +11,7 @@
 #include "base/bytes.h"
 #include "route/scripts.h"
 #include "route/topology.h"
+#include "stats/stats.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -22,6 +23,7 @@ struct cluster {
     _Atomic bool surveyed;
     _Atomic bool single; /* one server that is no cluster: there is nothing to refresh */
     struct cluster *next;
+    struct stats_upstream *_Atomic stats; /* see cluster_stats */
     struct cluster_state *state;
 };
 
@@ -88,6 +90,10 @@ void cluster_traits(struct cluster *, const struct topology *, const char *zone,
  * keeper asks with it. Copied. cluster_credentials() gives a malloc'ed copy, or NULL. */
 void cluster_set_credentials(struct cluster *, struct bytes command);
 char *cluster_credentials(struct cluster *, size_t *length);
+
+/* Where its commands are counted, under the address by which it was first dialled. NULL: out of
+ * memory. */
+struct stats_upstream *cluster_stats(struct cluster *);
 
 /* The scripts that were loaded into it. */
 struct scripts *cluster_scripts(struct cluster *);

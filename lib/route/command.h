@@ -128,6 +128,17 @@ struct command {
  * subcommand gets the row of its container; an unknown command, and argc 0, gets NULL. */
 const struct command *command_lookup(const struct bytes *argv, int argc);
 
+/* The number of a row, below command_rows; 0: it is not the table's, or NULL. */
+extern const struct command *const command_table;
+extern const unsigned command_rows;
+
+static inline unsigned command_row(const struct command *c)
+{
+    size_t row = ((uintptr_t)c - (uintptr_t)command_table) / sizeof *c;
+
+    return row < command_rows ? (unsigned)row : 0;
+}
+
 /* Argv indices of keys, both ends included. */
 struct key_range {
     int first, last, step;

@@ -3,12 +3,13 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "stats/stats.h"
+
 enum { MODE_ON = 1, MODE_READS = 2 };
 
 _Atomic unsigned mirror_mode;
 
 static _Atomic uint32_t fraction = MIRROR_FRACTION_WHOLE;
-static _Atomic uint64_t counts[MIRROR_COUNTS];
 static _Atomic uint64_t outstanding;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for all below */
@@ -138,14 +139,17 @@ bool mirror_take(struct buffer *into, bool sleeping)
 
 /* --- counting --- */
 
+_Static_assert((int)STATS_COUNTERS - (int)STATS_MIRROR_QUEUED == (int)MIRROR_COUNTS,
+               "the counters of the mirror are the last of all");
+
 void mirror_count(enum mirror_count what, uint64_t how_many)
 {
-    atomic_fetch_add_explicit(&counts[what], how_many, memory_order_relaxed);
+    stats_add(STATS_MIRROR_QUEUED + what, how_many);
 }
 
 uint64_t mirror_counted(enum mirror_count what)
 {
-    return atomic_load_explicit(&counts[what], memory_order_relaxed);
+    return stats_read(STATS_MIRROR_QUEUED + what);
 }
 
 const char *mirror_count_name(enum mirror_count what)

@@ -135,6 +135,9 @@ static void again(struct session *s, struct part *part, bool pause)
 {
     struct trouble *t;
 
+    stats_add(STATS_RETRIES, 1);
+    if (pause)
+        stats_add(STATS_WAITS, 1);
     trouble_left(s, part);
     if (part->request == s->barrier && session_is_blocked(s))
         blocked_shorten(s, part);
@@ -243,6 +246,10 @@ static bool on_noscript(struct session *s, struct redirected *r)
     return true;
 }
 
+_Static_assert((int)STATS_NOSCRIPT - (int)STATS_MOVED ==
+                   (int)REDIRECT_NOSCRIPT - (int)REDIRECT_MOVED,
+               "every redirection has a counter");
+
 typedef bool redirect_handler(struct session *, struct redirected *);
 
 /* False: the reply is the answer after all. */
@@ -270,6 +277,8 @@ static void keep_place(struct session *s, const struct redirected *r)
 /* The part has its own bytes and is off the link. True: it is on its way again. */
 static bool redirected(struct session *s, struct redirected *r)
 {
+    if (r->what.action != REDIRECT_NONE)
+        stats_add(STATS_MOVED + (r->what.action - REDIRECT_MOVED), 1);
     if (r->part->away && reads_refused(s, r->part, r->link, &r->what))
         return true;
     if (handler_of[r->what.action] == NULL || s->topology == NULL)

@@ -83,7 +83,7 @@ struct link *session_express(struct session *s, const char *bytes, size_t length
     if (mirror_is_on())
         copy_command(s, c, bytes, length);
     count(&link->asked);
-    s->express = (struct express){.link = link, .command = c, .length = length, .slot = slot};
+    s->express = (struct express){.link = link, .command = c, .length = length, .issued = stats_issue(), .slot = slot};
     return link;
 }
 
@@ -99,6 +99,8 @@ bool session_express_answered(struct session *s, const char *reply, size_t lengt
     if (link->out.capacity > LINK_KEEP)
         buffer_relax(&link->out, LINK_KEEP);
     s->express.link = NULL;
+    if (__builtin_expect(s->express.issued != 0, 0))
+        order_count(s, s->express.command, s->express.issued, true);
     if (s->reads != NULL)
         reads_wrote(s, s->express.command, s->express.slot);
     return true;
@@ -115,6 +117,7 @@ void session_unexpress(struct session *s)
     r = order_issue(s, e.command);
     if (r == NULL)
         return;
+    r->issued = e.issued;
     r->part.slot = e.slot;
     r->part.repeatable = command_repeatable(e.command);
     if (s->reads != NULL)

@@ -41,6 +41,7 @@ static struct request *take_spare(struct session *s, const struct command *comma
     }
     s->spare = r->next;
     *r = (struct request){.command = command,
+                          .issued = stats_issue(),
                           .mute = (s->guards & (GUARD_SILENT | GUARD_SKIP)) != 0,
                           .part = {.request = r, .sequence = s->sequence++, .slot = SLOT_NONE}};
     s->unanswered++;
@@ -74,6 +75,7 @@ static struct request *insert(struct session *s)
     if (r == NULL)
         return NULL;
     r->mute = false;
+    r->issued = 0;
     if (all_done) {
         append(s, r);
         return r;
@@ -85,8 +87,49 @@ static struct request *insert(struct session *s)
     return r;
 }
 
+static const char *reply_bytes(const struct request *r)
+{
+    return r->in_link != NULL ? link_reply(r->in_link, r->in_position) : r->reply;
+}
+
+/* The first time for this command; and where reading the clock takes a call. */
+static __attribute__((noinline)) void count_slowly(struct session *s, const struct command *c,
+                                                   uint64_t issued, bool success)
+{
+    unsigned row = command_row(c);
+    struct stats_command *stats;
+
+    if (s->stats == NULL && (s->cluster == NULL || (s->stats = cluster_stats(s->cluster)) == NULL))
+        return;
+    stats = stats_command(s->stats, row, row != 0 ? c->name : "unknown");
+    if (stats != NULL)
+        stats_answered(stats, issued, ticks_now(), success);
+}
+
+void order_count(struct session *s, const struct command *c, uint64_t issued, bool success)
+{
+    struct stats_command *stats = NULL;
+
+    if (s->stats != NULL)
+        stats = atomic_load_explicit(&s->stats->commands[command_row(c)], memory_order_acquire);
+    if (__builtin_expect(stats == NULL || !ticks_counted, 0))
+        count_slowly(s, c, issued, success);
+    else
+        stats_answered(stats, issued, ticks_of_processor(), success);
+}
+
+static __attribute__((noinline)) void count_answered(struct session *s, const struct request *r)
+{
+    char first = reply_bytes(r)[0];
+
+    if (r->kind != REQUEST_OPENING && r->kind != REQUEST_LEAVING)
+        order_count(s, r->command, r->issued, first != '-' && first != '!');
+}
+
 static void answered(struct session *s, struct request *r)
 {
+    if (__builtin_expect(r->issued != 0, 0))
+        count_answered(s, r);
     r->done = true;
     s->unanswered--;
     if (r == s->barrier)
@@ -193,11 +236,6 @@ static void drained(struct session *s)
         s->slabs->requests[i].next = s->spare;
         s->spare = &s->slabs->requests[i];
     }
-}
-
-static const char *reply_bytes(const struct request *r)
-{
-    return r->in_link != NULL ? link_reply(r->in_link, r->in_position) : r->reply;
 }
 
 static void deliver_head(struct session *s)

@@ -20,6 +20,7 @@ static struct trouble *requeue(struct session *s, struct part *part)
 {
     struct trouble *t;
 
+    stats_add(STATS_RETRIES, 1);
     if (reads_again(s, part))
         return NULL;
     trouble_left(s, part);
@@ -241,11 +242,21 @@ static void back_off(struct session *s, struct link *link, bool was_up)
     link->must_close = false;
 }
 
+/* A probe that has answered is closed for that. */
+static void count_lost(const struct session *s, const struct link *link)
+{
+    bool was_open = link->state == LINK_UP || link->state == LINK_GREETING;
+
+    if (!link->probe || link == s->probe)
+        stats_add(was_open ? STATS_LINKS_LOST : STATS_LINKS_FAILED, 1);
+}
+
 void session_link_lost(struct session *s, struct link *link, int why)
 {
     bool was_up = link->state == LINK_UP && atomic_load(&link->replied) > 0;
     struct part *chain;
 
+    count_lost(s, link);
     link->error = why;
     if (s->state == SESSION_ENDED)
         return;

@@ -51,6 +51,7 @@ struct request {
     size_t reply_length;
     struct link *in_link;
     uint64_t in_position;
+    uint64_t issued; /* stats_issue() */
     enum request_kind kind;
     bool done;
     bool mute; /* its reply is not delivered */
@@ -75,6 +76,8 @@ void order_push(struct session *, struct link *, uint64_t position, size_t lengt
 void order_push_copy(struct session *, const char *bytes, size_t length);
 /* Drops replies at the head that the application does not want (CLIENT REPLY). */
 void order_purge(struct session *);
+/* For the statistics: a command that was issued then is answered now. */
+void order_count(struct session *, const struct command *, uint64_t issued, bool success);
 void order_destroy(struct session *);
 
 /* The reply of one part, and what follows from it for its request. */

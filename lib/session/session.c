@@ -130,6 +130,7 @@ static void link_ready(struct session *s, struct link *link)
 
 void session_link_opened(struct session *s, struct link *link)
 {
+    stats_add(STATS_LINKS_OPENED, 1);
     if (link->probe) {
         link->state = LINK_UP;
         discover_ask(s, link);

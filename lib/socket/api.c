@@ -8,6 +8,7 @@
 #include "socket/endpoint.h"
 #include "socket/hooks.h"
 #include "socket/stream.h"
+#include "stats/stats.h"
 
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
@@ -156,4 +157,35 @@ PUBLIC int redisRouteSetReadPolicy(redisContext *c, enum redisRouteReadPolicy po
 PUBLIC int redisRouteNextReadPolicy(redisContext *c, enum redisRouteReadPolicy policy)
 {
     return set_policy(c, policy, false);
+}
+
+/* --- statistics --- */
+
+PUBLIC void redisRouteSetCommandStats(int on)
+{
+    stats_set_commands(on != 0);
+}
+
+PUBLIC int redisRouteEachStat(redisRouteStatFn each, void *data)
+{
+    return each != NULL ? stats_each(each, data) : -1;
+}
+
+PUBLIC size_t redisRouteStatsText(char *to, size_t size)
+{
+    struct buffer text;
+    size_t length = 0;
+
+    buffer_init(&text);
+    if (stats_append_text(&text)) {
+        length = buffer_length(&text);
+        if (size > 0) {
+            size_t shown = length < size ? length : size - 1;
+
+            memcpy(to, buffer_bytes(&text), shown);
+            to[shown] = '\0';
+        }
+    }
+    buffer_deinit(&text);
+    return length;
 }

@@ -67,6 +67,7 @@ run() {
     case $world in
     routed) port=$cluster_port environment=(LD_PRELOAD="$preload") ;;
     passed) environment=(LD_PRELOAD="$preload") ;; # with the library, on the plain server
+    set) port=$cluster_port environment=(LD_PRELOAD="$preload" "$setting") ;; # routed, and that said
     esac
     "${wrapper[@]}" env "${environment[@]}" "$program" "$port" "$@"
 }
@@ -167,3 +168,28 @@ compare_counts instructions async "instructions, depth 1, libevent" ""
 row_difference "bytes of heap of an idle context, with 3 links" \
     "$(run plain -- idle 300 | cut -d' ' -f1)" "$(run routed -- idle 300 | cut -d' ' -f1)" \
     "+20480 (8 KiB + 4 a link)"
+
+# --- what is switched on ---
+
+# compare_setting WHAT BUDGET: as routed, without and with $setting.
+compare_setting() {
+    local way
+    for way in argv pipeline; do
+        row_difference "instructions, $way, $1" "$(per_command instructions routed $way)" \
+            "$(per_command instructions set $way)" "$2"
+    done
+    row_difference "system calls, argv, $1" "$(per_command system_calls routed argv)" \
+        "$(per_command system_calls set argv)" "+0"
+}
+
+echo
+print_row "per GET" off on more budget
+print_row "$(printf -- '-%.0s' {1..58})" ---------: ---------: --------: ---
+setting=REDISROUTE_COMMAND_STATS=1
+compare_setting "statistics of commands" "1%"
+setting=REDISROUTE_MIRROR=127.0.0.1:$plain_port
+compare_setting "mirrored, reads too" ""
+for policy in PREFER_MASTER PREFER_REPLICA ANY; do
+    setting=REDISROUTE_READ_POLICY=$policy
+    compare_setting "$policy, without replicas" ""
+done
