@@ -16,11 +16,15 @@ foreach(target redisroute_core redisroute_socket)
     target_link_libraries(${target} PUBLIC redisroute_flags)
 endforeach()
 
+target_include_directories(redisroute_core SYSTEM PRIVATE "${yaml_include}")
+target_link_libraries(redisroute_core PUBLIC "${yaml_library}")
+
 function(redisroute_library target)
     add_library(${target} SHARED
         $<TARGET_OBJECTS:redisroute_core> $<TARGET_OBJECTS:redisroute_socket>)
     target_link_libraries(${target}
-        PRIVATE redisroute_flags -Wl,--whole-archive "${hiredis_copy}" -Wl,--no-whole-archive)
+        PRIVATE redisroute_flags -Wl,--whole-archive "${hiredis_copy}" -Wl,--no-whole-archive
+        "${yaml_library}")
     add_dependencies(${target} hiredis_ready)
     list(TRANSFORM hiredis_wraps PREPEND -Wl,--wrap= OUTPUT_VARIABLE wraps)
     # Functions only: a program may hold the one copy of a data object (hiredisAllocFns).

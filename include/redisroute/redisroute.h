@@ -148,6 +148,16 @@ int redisRouteSetReadPolicy(struct redisContext *, enum redisRouteReadPolicy);
 /* The same for the next command only. */
 int redisRouteNextReadPolicy(struct redisContext *, enum redisRouteReadPolicy);
 
+/* --- configuration --- */
+
+/* Reads files as REDISROUTE_CONFIG names them, separated by ':' (NULL: as it does name them), and
+ * says whether they would be taken; nothing changes. doc/configuration.md says what is in them.
+ *
+ * 0: they would. -1: they are refused, whole; `why`, if it is not NULL, then has one line of up to
+ * `size` bytes with the zero: file, line, column, field, what is wrong and what would be right. Any
+ * thread, any time. */
+int redisRouteCheckConfig(const char *files, char *why, size_t size);
+
 /* --- statistics --- */
 
 /* Numbers of the whole process, which only grow. All these functions may be called by any thread

@@ -1,219 +1,341 @@
 #include "config/config.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
+#include "base/buffer.h"
 #include "base/log.h"
+#include "config/document.h"
+#include "config/envoy.h"
+#include "config/settings.h"
 #include "redisroute/redisroute.h"
 
-enum { STATS_INTERVAL_LEAST_MS = 100 };
+enum { FILE_MOST = 16 * 1024 * 1024 };
 
-static struct config config = {
-    .failover_timeout_ms = 30000, /* Redis' own failover needs 15 s and more by default */
-    .connect_timeout_ms = 5000,   /* Envoy's connect_timeout */
-    .link_idle_timeout_ms = 300000,
-    .zone = "",
-    .mirror_fraction = 1000000,
-    .mirror_flush_timeout_ms = 200,
-    .mirror_queue_bytes = 16 << 20,
-    .stats_file = "",
-    .stats_interval_ms = 10000,
-};
+/* --- making --- */
 
-int64_t config_duration_ms(const char *text)
+static struct config *create(struct complaint *complaint)
 {
-    static const struct {
-        const char *unit;
-        double ms;
-    } units[] = {{"", 1}, {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
-    char *end;
-    double value;
+    struct config *config = calloc(1, sizeof *config);
 
-    if (!isdigit((unsigned char)*text))
-        return -1;
-    errno = 0;
-    value = strtod(text, &end);
-    for (size_t i = 0; errno == 0 && i < sizeof units / sizeof units[0]; i++)
-        if (strcmp(end, units[i].unit) == 0 && value * units[i].ms < 1e15)
-            return (int64_t)(value * units[i].ms);
-    return -1;
-}
-
-/* A set-uid program's environment is its caller's: it configures nothing. */
-static void duration_from(const char *name, int64_t *value)
-{
-    const char *text = secure_getenv(name);
-    int64_t ms;
-
-    if (text == NULL)
-        return;
-    ms = config_duration_ms(text);
-    if (ms >= 0)
-        *value = ms;
-    else
-        log_write(LOG_WARNING, "%s=%s is not a duration such as 250ms or 5s; %lld ms stays", name,
-                  text, (long long)*value);
-}
-
-static void read_policy_from(const char *name, enum read_policy *policy)
-{
-    const char *text = secure_getenv(name);
-    int parsed = text != NULL ? read_policy_parse(text) : -1;
-
-    if (parsed >= 0)
-        *policy = (enum read_policy)parsed;
-    else if (text != NULL)
-        log_write(LOG_WARNING,
-                  "%s=%s is none of MASTER, PREFER_MASTER, REPLICA, PREFER_REPLICA, ANY, "
-                  "AZ_AFFINITY, AZ_AFFINITY_REPLICAS_AND_PRIMARY; %s stays",
-                  name, text, read_policy_name(*policy));
-}
-
-/* The environment may change under us: a copy, for the life of the process. */
-static void text_from(const char *name, const char **value)
-{
-    const char *text = secure_getenv(name);
-    char *copy = text != NULL ? strdup(text) : NULL;
-
-    if (copy != NULL)
-        *value = copy;
-}
-
-static bool is_true(const char *text)
-{
-    return text != NULL && (strcmp(text, "1") == 0 || strcmp(text, "true") == 0 ||
-                            strcmp(text, "yes") == 0 || strcmp(text, "on") == 0);
-}
-
-static bool is_false(const char *text)
-{
-    return text == NULL || strcmp(text, "") == 0 || strcmp(text, "0") == 0 ||
-           strcmp(text, "false") == 0 || strcmp(text, "no") == 0 || strcmp(text, "off") == 0;
-}
-
-static void switch_from(const char *name, bool *value)
-{
-    const char *text = secure_getenv(name);
-
-    if (is_true(text))
-        *value = true;
-    else if (!is_false(text))
-        log_write(LOG_WARNING, "%s=%s is neither true nor false; false stays", name, text);
-}
-
-/* HOST:PORT, or [HOST]:PORT for IPv6. */
-static bool address_of(const char *text, size_t length, struct config_address *address)
-{
-    const char *colon = memrchr(text, ':', length);
-    size_t host_length = colon != NULL ? (size_t)(colon - text) : 0;
-    char *end;
-    long port;
-
-    if (host_length > 2 && text[0] == '[' && text[host_length - 1] == ']') {
-        text++;
-        host_length -= 2;
-    } else if (memchr(text, ':', host_length) != NULL) {
-        return false;
+    if (config != NULL)
+        config->arena = calloc(1, sizeof *config->arena);
+    if (config == NULL || config->arena == NULL) {
+        free(config);
+        complain(complaint, "out of memory");
+        return NULL;
     }
-    if (host_length == 0 || host_length >= sizeof address->host || !isdigit((unsigned char)colon[1]))
+    settings_default(config);
+    return config;
+}
+
+void config_destroy(struct config *config)
+{
+    if (config == NULL)
+        return;
+    arena_deinit(config->arena);
+    free(config->arena);
+    free(config);
+}
+
+static bool read_documents(struct reader *r, const char *bytes, size_t length,
+                           struct document_given *given)
+{
+    const struct yaml_node *root = yaml_parse(r->arena, r->file, bytes, length, r->complaint);
+
+    for (; root != NULL; root = root->next)
+        if (!document_read(r, root, given))
+            return false;
+    return r->complaint->text[0] == '\0';
+}
+
+static bool read_whole(const char *path, struct buffer *text, struct complaint *complaint)
+{
+    enum { PIECE = 16384 };
+    FILE *file = fopen(path, "re");
+    bool ok = file != NULL;
+    size_t n = 1;
+
+    while (ok && n > 0 && buffer_length(text) <= FILE_MOST) {
+        char *room = buffer_reserve(text, PIECE);
+
+        n = room != NULL ? fread(room, 1, PIECE, file) : 0;
+        text->tail += n;
+        ok = room != NULL && !ferror(file);
+    }
+    if (!ok)
+        complain(complaint, "%s: %s", path, strerror(errno));
+    else if (buffer_length(text) > FILE_MOST)
+        ok = complain(complaint, "%s: larger than %d bytes", path, FILE_MOST);
+    if (file != NULL)
+        fclose(file);
+    return ok;
+}
+
+static bool read_file(struct reader *r, const char *path, struct document_given *given)
+{
+    struct buffer text;
+    bool ok;
+
+    r->file = path;
+    buffer_init(&text);
+    ok = read_whole(path, &text, r->complaint) &&
+         (buffer_length(&text) == 0 ||
+          read_documents(r, buffer_bytes(&text), buffer_length(&text), given));
+    buffer_deinit(&text);
+    return ok;
+}
+
+static bool read_files(struct reader *r, const char *files)
+{
+    struct document_given given = {{NULL}};
+
+    while (*files != '\0') {
+        size_t length = strcspn(files, ":");
+        const char *path = length > 0 ? arena_copy(r->arena, files, length) : NULL;
+
+        if (length > 0 && (path == NULL || !read_file(r, path, &given)))
+            return path != NULL ? false : complain(r->complaint, "out of memory");
+        files += length + (files[length] == ':');
+    }
+    return document_resolve(r);
+}
+
+static const char *name_address(struct reader *r, const struct config_address *address)
+{
+    size_t size = strlen(address->host) + 16;
+    char *name = reader_make(r, size);
+
+    if (name != NULL)
+        snprintf(name, size, "%s:%u", address->host, address->port);
+    return name;
+}
+
+/* REDISROUTE_MIRROR and the setting of that name, as the mirrors of a listener. */
+static struct config_mirror *mirrors_of_settings(struct reader *r, const struct config *config)
+{
+    struct config_mirror *first = NULL, **end = &first;
+
+    for (int i = 0; i < config->mirror_count; i++) {
+        struct config_mirror *mirror = reader_make(r, sizeof *mirror);
+        struct config_cluster *cluster = reader_make(r, sizeof *cluster);
+
+        if (mirror == NULL || cluster == NULL)
+            return NULL;
+        *cluster = (struct config_cluster){
+            .name = name_address(r, &config->mirrors[i]),
+            .endpoints = (struct config_address *)&config->mirrors[i],
+            .endpoint_count = 1,
+        };
+        if (cluster->name == NULL)
+            return NULL;
+        *mirror = (struct config_mirror){.cluster = cluster,
+                                         .exclude_reads = config->mirror_exclude_reads,
+                                         .fraction = config->mirror_fraction};
+        *end = mirror;
+        end = &mirror->next;
+    }
+    return first;
+}
+
+/* What listeners leave open is the process', and so is what the environment says. */
+static bool complete(struct reader *r, struct config *config)
+{
+    bool policy = settings_in_environment("read_policy"),
+         mirror = settings_in_environment("mirror");
+    struct config_mirror *mirrors = mirrors_of_settings(r, config);
+
+    if (config->mirror_count > 0 && mirrors == NULL)
         return false;
-    port = strtol(colon + 1, &end, 10);
-    if (port < 1 || port > 65535 || (*end != ',' && *end != '\0'))
-        return false;
-    memcpy(address->host, text, host_length);
-    address->host[host_length] = '\0';
-    address->port = (uint16_t)port;
+    config->elsewhere = (struct config_listener){.host = "",
+                                                 .stat_prefix = "",
+                                                 .redirection = true,
+                                                 .read_policy = config->read_policy,
+                                                 .mirrors = mirrors};
+    config->any_mirror = mirrors != NULL;
+    config->any_command_stats = config->command_stats;
+    for (struct config_listener *l = config->listeners; l != NULL; l = l->next) {
+        if (l->read_policy < 0 || policy)
+            l->read_policy = config->read_policy;
+        if (l->mirrors == NULL || mirror)
+            l->mirrors = mirrors;
+        config->any_mirror |= l->mirrors != NULL;
+        config->any_command_stats |= l->command_stats;
+    }
     return true;
 }
 
-static void mirrors_from(const char *name)
+static struct config *make(const char *files, bool environment, struct complaint *complaint)
 {
-    const char *text = secure_getenv(name);
+    struct config *config = create(complaint);
+    struct reader r = {.complaint = complaint, .target = config};
 
-    while (text != NULL && *text != '\0') {
-        size_t length = strcspn(text, ",");
-
-        if (config.mirror_count == CONFIG_MIRRORS_MOST)
-            log_write(LOG_WARNING, "%s: more than %d targets; %.*s is not mirrored to", name,
-                      CONFIG_MIRRORS_MOST, (int)length, text);
-        else if (address_of(text, length, &config.mirrors[config.mirror_count]))
-            config.mirror_count++;
-        else
-            log_write(LOG_WARNING, "%s: %.*s is not HOST:PORT; it is not mirrored to", name,
-                      (int)length, text);
-        text += length + (text[length] == ',');
+    if (config == NULL)
+        return NULL;
+    r.arena = config->arena;
+    if (!read_files(&r, files)) {
+        config_destroy(config);
+        return NULL;
     }
+    if (environment)
+        settings_read_environment(config);
+    if (complete(&r, config))
+        return config;
+    config_destroy(config);
+    return NULL;
 }
 
-static void fraction_from(const char *name)
+struct config *config_load(const char *files, struct complaint *complaint)
 {
-    const char *text = secure_getenv(name);
-    char *end;
-    double percent;
-
-    if (text == NULL)
-        return;
-    percent = strtod(text, &end);
-    if (end != text && *end == '\0' && percent >= 0 && percent <= 100)
-        config.mirror_fraction = (uint32_t)(percent * 10000 + 0.5);
-    else
-        log_write(LOG_WARNING, "%s=%s is not a percentage from 0 to 100; 100 stays", name, text);
+    return make(files, false, complaint);
 }
 
-static void bytes_from(const char *name, int64_t *value)
+struct config *config_parse(const char *file, const char *bytes, size_t length,
+                            struct complaint *complaint)
 {
-    const char *text = secure_getenv(name);
-    char *end;
-    long long bytes;
+    struct config *config = create(complaint);
+    struct document_given given = {{NULL}};
+    struct reader r = {.complaint = complaint, .target = config, .file = file};
 
-    if (text == NULL)
-        return;
-    bytes = strtoll(text, &end, 10);
-    if (end != text && *end == '\0' && bytes >= 1024 && bytes <= INT64_C(1) << 32)
-        *value = bytes;
-    else
-        log_write(LOG_WARNING, "%s=%s is not a number of bytes from 1024 on; %lld stays", name, text,
-                  (long long)*value);
+    if (config == NULL)
+        return NULL;
+    r.arena = config->arena;
+    if (read_documents(&r, bytes, length, &given) && document_resolve(&r) && complete(&r, config))
+        return config;
+    config_destroy(config);
+    return NULL;
 }
 
-static void read_environment(void)
+/* --- in force --- */
+
+static const struct config *_Atomic current;
+static uint64_t current_hash;
+
+const char *config_files(void)
+{
+    const char *files = secure_getenv("REDISROUTE_CONFIG");
+
+    return files != NULL && *files != '\0' ? files : NULL;
+}
+
+static bool is_off(void)
 {
     const char *off = secure_getenv("REDISROUTE_OFF");
 
+    return off != NULL && strcmp(off, "") != 0 && strcmp(off, "0") != 0;
+}
+
+/* FNV-1a, of all that the files contain. */
+static uint64_t hash_files(const char *files)
+{
+    uint64_t hash = UINT64_C(14695981039346656037);
+
+    while (files != NULL && *files != '\0') {
+        struct complaint ignored = {""};
+        struct buffer text;
+        size_t length = strcspn(files, ":");
+        char *path = strndup(files, length);
+
+        buffer_init(&text);
+        if (path != NULL && length > 0 && read_whole(path, &text, &ignored))
+            for (size_t i = 0; i < buffer_length(&text); i++)
+                hash = (hash ^ (unsigned char)buffer_bytes(&text)[i]) * UINT64_C(1099511628211);
+        hash = (hash ^ 256) * UINT64_C(1099511628211);
+        buffer_deinit(&text);
+        free(path);
+        files += length + (files[length] == ':');
+    }
+    return hash;
+}
+
+static void say_active(const struct config *config)
+{
+    log_write(LOG_INFO,
+              "active, version " REDISROUTE_VERSION ", configuration %s, version %llu"
+              ", failover_timeout %lld ms, connect_timeout %lld ms, link_idle_timeout %lld ms, "
+              "read_policy %s",
+              config_files() != NULL ? config_files() : "by the environment",
+              (unsigned long long)config->version, (long long)config->failover_timeout_ms,
+              (long long)config->connect_timeout_ms, (long long)config->link_idle_timeout_ms,
+              read_policy_name((enum read_policy)config->read_policy));
+}
+
+static void read_first(void)
+{
+    static struct config last_resort;
+    struct complaint complaint = {""};
+    const char *files = config_files();
+    struct config *config;
+
     log_open(secure_getenv("REDISROUTE_LOG"));
-    config.off = off != NULL && strcmp(off, "") != 0 && strcmp(off, "0") != 0;
-    duration_from("REDISROUTE_FAILOVER_TIMEOUT", &config.failover_timeout_ms);
-    duration_from("REDISROUTE_CONNECT_TIMEOUT", &config.connect_timeout_ms);
-    duration_from("REDISROUTE_LINK_IDLE_TIMEOUT", &config.link_idle_timeout_ms);
-    duration_from("REDISROUTE_READ_YOUR_WRITES", &config.read_your_writes_ms);
-    read_policy_from("REDISROUTE_READ_POLICY", &config.read_policy);
-    text_from("REDISROUTE_ZONE", &config.zone);
-    mirrors_from("REDISROUTE_MIRROR");
-    switch_from("REDISROUTE_MIRROR_EXCLUDE_READ_COMMANDS", &config.mirror_exclude_reads);
-    fraction_from("REDISROUTE_MIRROR_FRACTION");
-    duration_from("REDISROUTE_MIRROR_FLUSH_TIMEOUT", &config.mirror_flush_timeout_ms);
-    bytes_from("REDISROUTE_MIRROR_QUEUE_BYTES", &config.mirror_queue_bytes);
-    switch_from("REDISROUTE_COMMAND_STATS", &config.command_stats);
-    text_from("REDISROUTE_STATS_FILE", &config.stats_file);
-    duration_from("REDISROUTE_STATS_INTERVAL", &config.stats_interval_ms);
-    if (config.stats_interval_ms < STATS_INTERVAL_LEAST_MS)
-        config.stats_interval_ms = STATS_INTERVAL_LEAST_MS;
-    if (!config.off)
-        log_write(LOG_INFO,
-                  "active, version " REDISROUTE_VERSION
-                  ", failover_timeout %lld ms, connect_timeout %lld ms, link_idle_timeout %lld ms, "
-                  "read_policy %s",
-                  (long long)config.failover_timeout_ms, (long long)config.connect_timeout_ms,
-                  (long long)config.link_idle_timeout_ms, read_policy_name(config.read_policy));
+    if (is_off())
+        files = NULL;
+    current_hash = hash_files(files);
+    config = make(files != NULL ? files : "", true, &complaint);
+    if (config == NULL) {
+        log_write(LOG_ERROR, "%s; it is as if there were no configuration file", complaint.text);
+        complaint.text[0] = '\0';
+        config = make("", true, &complaint);
+    }
+    if (config == NULL) {
+        config = &last_resort; /* out of memory at the very beginning */
+        config->off = true;
+    }
+    config->off |= is_off();
+    config->version = 1;
+    atomic_store(&current, config);
+    if (!config->off)
+        say_active(config);
 }
 
 const struct config *config_get(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
+    const struct config *config = atomic_load_explicit(&current, memory_order_acquire);
 
-    pthread_once(&once, read_environment);
-    return &config;
+    if (config != NULL)
+        return config;
+    pthread_once(&once, read_first);
+    return atomic_load(&current);
+}
+
+int config_reload(struct complaint *complaint)
+{
+    const struct config *before = config_get();
+    const char *files = config_files();
+    uint64_t hash = hash_files(files);
+    struct config *config;
+
+    if (files == NULL || hash == current_hash)
+        return 0;
+    config = make(files, true, complaint);
+    current_hash = hash; /* a bad version is complained of once */
+    if (config == NULL)
+        return -1;
+    config->off = before->off;
+    config->version = before->version + 1;
+    atomic_store_explicit(&current, config, memory_order_release);
+    say_active(config);
+    return 1;
+}
+
+const struct config_listener *config_listener(const struct config *config, const char *host,
+                                              uint16_t port)
+{
+    const struct config_listener *any = NULL;
+
+    for (const struct config_listener *l = config->listeners; l != NULL; l = l->next) {
+        if (l->port != port)
+            continue;
+        if (strcmp(l->host, host) == 0)
+            return l;
+        if (l->host[0] == '\0')
+            any = l;
+    }
+    return any != NULL ? any : &config->elsewhere;
 }

@@ -1,43 +1,120 @@
-/* The configuration of the process, read once from the environment. */
+/* The configuration of the process: a checked, immutable snapshot, made from, the later wins,
+ *
+ *     defaults ─> files (REDISROUTE_CONFIG) ─> environment (REDISROUTE_…)
+ *
+ * What is given in code is its session's own. doc/configuration.md says what each field means. */
 #ifndef REDISROUTE_CONFIG_CONFIG_H
 #define REDISROUTE_CONFIG_CONFIG_H
 
+#include "config/complaint.h"
 #include "config/read_policy.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-enum { CONFIG_MIRRORS_MOST = 8, CONFIG_HOST_MOST = 256 };
+enum { CONFIG_MIRRORS_MOST = 8 };
 
 struct config_address {
-    char host[CONFIG_HOST_MOST];
+    const char *host; /* a name, or an address */
     uint16_t port;
+};
+
+/* How often a cluster is asked for its topology; as in Envoy's cluster of type redis. */
+struct config_refresh {
+    int64_t rate_ms;              /* 0: not said */
+    int64_t timeout_ms;           /* 0: not said */
+    int64_t redirect_interval_ms; /* 0: not said */
+    int64_t redirect_threshold;   /* redirects; -1: not said; 0: they bring no refresh */
+};
+
+struct config_cluster {
+    struct config_cluster *next;
+    const char *name;
+    struct config_address *endpoints; /* any one that is alive will do */
+    int endpoint_count;
+    int64_t connect_timeout_ms; /* 0: the process' own */
+    struct config_refresh refresh;
+    const struct reader_place *place; /* NULL: named by nobody but those who use it */
+};
+
+struct config_mirror {
+    struct config_mirror *next;
+    const struct config_cluster *cluster;
+    bool exclude_reads;
+    uint32_t fraction; /* of a million */
+    const char *cluster_name;
+    const struct reader_place *place;
+};
+
+/* What happens to connections to one address. */
+struct config_listener {
+    struct config_listener *next;
+    const char *host; /* as numbers, in the form of inet_ntop; empty: any */
+    uint16_t port;
+    const struct config_cluster *cluster; /* NULL: what is at the address itself */
+    const char *stat_prefix;
+    int64_t op_timeout_ms; /* 0: none */
+    bool redirection;      /* MOVED and ASK are followed */
+    bool command_stats;
+    int read_policy; /* enum read_policy; while it is being read, -1: the process' own */
+    struct config_mirror *mirrors;
+    const char *cluster_name;
+    const struct reader_place *place;
+    const struct reader_place *cluster_place;
 };
 
 struct config {
     bool off; /* REDISROUTE_OFF=1: hiredis as it was */
-    int64_t failover_timeout_ms;  /* REDISROUTE_FAILOVER_TIMEOUT */
-    int64_t connect_timeout_ms;   /* REDISROUTE_CONNECT_TIMEOUT */
-    int64_t link_idle_timeout_ms; /* REDISROUTE_LINK_IDLE_TIMEOUT; 0: links are kept */
-    enum read_policy read_policy; /* REDISROUTE_READ_POLICY */
-    int64_t read_your_writes_ms;  /* REDISROUTE_READ_YOUR_WRITES */
-    const char *zone; /* REDISROUTE_ZONE: our availability zone; empty: unknown */
-    struct config_address mirrors[CONFIG_MIRRORS_MOST]; /* REDISROUTE_MIRROR=HOST:PORT,… */
+    int64_t failover_timeout_ms;
+    int64_t connect_timeout_ms;
+    int64_t link_idle_timeout_ms; /* 0: links are kept */
+    int read_policy;              /* enum read_policy */
+    int64_t read_your_writes_ms;
+    const char *zone; /* our availability zone; empty: unknown */
+    struct config_address mirrors[CONFIG_MIRRORS_MOST];
     int mirror_count;
-    bool mirror_exclude_reads;       /* REDISROUTE_MIRROR_EXCLUDE_READ_COMMANDS */
-    uint32_t mirror_fraction;        /* of a million; REDISROUTE_MIRROR_FRACTION, in percent */
-    int64_t mirror_flush_timeout_ms; /* REDISROUTE_MIRROR_FLUSH_TIMEOUT */
-    int64_t mirror_queue_bytes;      /* REDISROUTE_MIRROR_QUEUE_BYTES, for each target */
-    bool command_stats;              /* REDISROUTE_COMMAND_STATS */
-    const char *stats_file;          /* REDISROUTE_STATS_FILE; empty: none */
-    int64_t stats_interval_ms;       /* REDISROUTE_STATS_INTERVAL */
+    bool mirror_exclude_reads;
+    uint32_t mirror_fraction; /* of a million */
+    int64_t mirror_flush_timeout_ms;
+    int64_t mirror_queue_bytes; /* for each target */
+    bool command_stats;
+    const char *stats_file; /* empty: none */
+    int64_t stats_interval_ms;
+
+    struct config_listener *listeners;
+    struct config_listener elsewhere; /* connections to addresses that no listener has */
+    struct config_cluster *clusters;
+    bool any_mirror;        /* some listener, or `elsewhere`, has one */
+    bool any_command_stats; /* the setting, or some listener's */
+    uint64_t version;       /* grows with every change; the first is 1 */
+
+    struct arena *arena; /* which holds all of it */
 };
 
-/* Thread-safe; the same structure at every call. A value that cannot be understood
- * is reported through the log, and its default stays. */
+/* The snapshot in force. A snapshot stays as long as the process: sessions and the keeper point
+ * into it, and it changes rarely. Thread-safe. The first call reads the files and the environment;
+ * what is wrong there is said in the log, and is as if it were not. */
 const struct config *config_get(void);
 
-/* "250ms", "5s", "1m" (or a bare number of milliseconds) to milliseconds; -1: not a duration. */
-int64_t config_duration_ms(const char *text);
+/* Reads everything once more and puts it in force. 1: there is a new snapshot; 0: the files say
+ * what they said before; -1, and a complaint: refused, and all is as it was. One thread at a time.
+ */
+int config_reload(struct complaint *);
+
+/* REDISROUTE_CONFIG: file names separated by ':'. NULL: none, or empty. */
+const char *config_files(void);
+
+/* What holds for connections to an address; never NULL. `host` in the form of inet_ntop. */
+const struct config_listener *config_listener(const struct config *, const char *host,
+                                              uint16_t port);
+
+/* Reads files as REDISROUTE_CONFIG names them, and nothing else: no environment. NULL, and a
+ * complaint: refused. To be given to config_destroy. */
+struct config *config_load(const char *files, struct complaint *);
+
+/* The same from memory, as one file. */
+struct config *config_parse(const char *file, const char *bytes, size_t length, struct complaint *);
+void config_destroy(struct config *);
 
 #endif

@@ -2,7 +2,10 @@
 #include <hiredis/hiredis.h>
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
+#include "config/config.h"
 #include "redisroute/redisroute.h"
 #include "socket/descriptor.h"
 #include "socket/endpoint.h"
@@ -157,6 +160,22 @@ PUBLIC int redisRouteSetReadPolicy(redisContext *c, enum redisRouteReadPolicy po
 PUBLIC int redisRouteNextReadPolicy(redisContext *c, enum redisRouteReadPolicy policy)
 {
     return set_policy(c, policy, false);
+}
+
+/* --- configuration --- */
+
+PUBLIC int redisRouteCheckConfig(const char *files, char *why, size_t size)
+{
+    struct complaint complaint = {""};
+    struct config *config;
+
+    if (files == NULL)
+        files = config_files();
+    config = config_load(files != NULL ? files : "", &complaint);
+    if (why != NULL && size > 0)
+        snprintf(why, size, "%s", complaint.text);
+    config_destroy(config);
+    return config != NULL ? 0 : -1;
 }
 
 /* --- statistics --- */

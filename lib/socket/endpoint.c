@@ -64,7 +64,7 @@ static bool make_session(struct endpoint *ep)
         .connect_timeout_ms = config->connect_timeout_ms,
         .link_idle_timeout_ms = config->link_idle_timeout_ms,
         .clock = clock_now_ms,
-        .read_policy = config->read_policy,
+        .read_policy = (enum read_policy)config->read_policy,
         .read_your_writes_ms = config->read_your_writes_ms,
         .zone = config->zone,
     };

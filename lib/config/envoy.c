@@ -1,0 +1,537 @@
+#include "config/envoy.h"
+
+#include <string.h>
+
+#include "config/address.h"
+
+enum { HOUR_MS = 3600 * 1000, DAY_MS = 24 * HOUR_MS, MINUTE_MS = 60 * 1000 };
+enum { ENDPOINTS_MOST = 1000 };
+
+static const char *const policies[] = {
+    "MASTER",
+    "PREFER_MASTER",
+    "REPLICA",
+    "PREFER_REPLICA",
+    "ANY",
+    "AZ_AFFINITY",
+    "AZ_AFFINITY_REPLICAS_AND_PRIMARY",
+    NULL,
+};
+
+static const char not_yet[] = "is not supported yet";
+
+/* --- typed_config: fields beside "@type", or in a Struct's `value` --- */
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), wanted = strlen(end);
+
+    return length >= wanted && strcmp(text + length - wanted, end) == 0;
+}
+
+/* `type` is the end of the message's name, `example` a whole one. */
+static bool take_typed(struct reader *r, const struct yaml_node *node, const struct field *table,
+                       const char *type, const char *example, void *into)
+{
+    const struct yaml_node *named = reader_find(node, "@type"), *value = reader_find(node, "value");
+
+    if (node->kind == YAML_MAP && named == NULL)
+        return reader_refuse(r, node, "the field \"@type\" is missing, such as %s", example);
+    if (named != NULL && named->kind != YAML_SCALAR)
+        return reader_refuse(r, named, "\"@type\" is a text, such as %s", example);
+    if (named != NULL && ends_with(named->text, "Struct") && value != NULL)
+        return reader_deeper(r, "value", value, table, into);
+    if (named != NULL && !ends_with(named->text, type))
+        return reader_refuse(r, named, "the type \"%.200s\" is not known here; expected is %s",
+                             named->text, example);
+    return reader_map(r, node, table, into);
+}
+
+/* --- the proxy --- */
+
+#define IN_LISTENER(member) offsetof(struct config_listener, member)
+
+static bool take_cluster_name(struct reader *r, const struct yaml_node *node, const struct field *f,
+                              void *into)
+{
+    struct config_listener *listener = into;
+
+    listener->cluster_place = reader_place(r, node);
+    return listener->cluster_place != NULL && take_text(r, node, f, &listener->cluster_name);
+}
+
+static const struct field settings_fields_of_proxy[] = {
+    {"op_timeout", take_duration, IN_LISTENER(op_timeout_ms), NULL, 1, DAY_MS, true},
+    {"enable_redirection", take_switch, IN_LISTENER(redirection), NULL, 0, 0, false},
+    {"enable_command_stats", take_switch, IN_LISTENER(command_stats), NULL, 0, 0, false},
+    {"read_policy", take_choice, IN_LISTENER(read_policy), policies, 0, 0, false},
+    {"enable_hashtagging", take_any, 0, NULL, 0, 0, false},
+    {"max_buffer_size_before_flush", take_any, 0, NULL, 0, 0, false},
+    {"buffer_flush_timeout", take_any, 0, NULL, 0, 0, false},
+    {"max_upstream_unknown_connections", take_any, 0, NULL, 0, 0, false},
+    {"dns_cache_config", take_refused, 0, not_yet, 0, 0, false},
+    {"connection_rate_limit", take_refused, 0, not_yet, 0, 0, false},
+    {0},
+};
+
+/* runtime_fraction: {default_value: {numerator, denominator}, runtime_key} */
+
+struct fraction {
+    int64_t numerator;
+    int denominator;
+};
+
+static const char *const denominators[] = {"HUNDRED", "TEN_THOUSAND", "MILLION", NULL};
+
+static const struct field fraction_fields[] = {
+    {"numerator", take_number, offsetof(struct fraction, numerator), NULL, 0, 1000000, false},
+    {"denominator", take_choice, offsetof(struct fraction, denominator), denominators, 0, 0, false},
+    {0},
+};
+
+static bool take_fraction(struct reader *r, const struct yaml_node *node, const struct field *f,
+                          void *into)
+{
+    static const int64_t whole[] = {100, 10000, 1000000};
+    struct fraction fraction = {0};
+
+    (void)f;
+    if (!reader_map(r, node, fraction_fields, &fraction))
+        return false;
+    if (fraction.numerator > whole[fraction.denominator])
+        return reader_refuse(r, node, "the numerator %lld is more than the denominator, %lld",
+                             (long long)fraction.numerator, (long long)whole[fraction.denominator]);
+    *(uint32_t *)into = (uint32_t)(fraction.numerator * 1000000 / whole[fraction.denominator]);
+    return true;
+}
+
+static const struct field runtime_fields[] = {
+    {"default_value", take_fraction, 0, NULL, 0, 0, true},
+    {"runtime_key", take_any, 0, NULL, 0, 0, false},
+    {0},
+};
+
+#define IN_MIRROR(member) offsetof(struct config_mirror, member)
+
+static const struct field mirror_fields[] = {
+    {"cluster", take_text, IN_MIRROR(cluster_name), NULL, 0, 0, true},
+    {"exclude_read_commands", take_switch, IN_MIRROR(exclude_reads), NULL, 0, 0, false},
+    {"runtime_fraction", take_map, IN_MIRROR(fraction), runtime_fields, 0, 0, false},
+    {0},
+};
+
+static bool take_mirror(struct reader *r, const struct yaml_node *node, const struct field *f,
+                        void *into)
+{
+    struct config_listener *listener = into;
+    struct config_mirror *mirror = reader_make(r, sizeof *mirror), **end = &listener->mirrors;
+    const struct yaml_node *name = reader_find(node, "cluster");
+    int count = 0;
+
+    (void)f;
+    if (mirror == NULL)
+        return false;
+    mirror->fraction = 1000000;
+    mirror->place = reader_place(r, name != NULL ? name : node);
+    if (mirror->place == NULL || !reader_map(r, node, mirror_fields, mirror))
+        return false;
+    for (; *end != NULL; end = &(*end)->next)
+        if (++count == CONFIG_MIRRORS_MOST)
+            return reader_refuse(r, node, "there are more than %d mirrors", CONFIG_MIRRORS_MOST);
+    *end = mirror;
+    return true;
+}
+
+static bool take_mirrors(struct reader *r, const struct yaml_node *node, const struct field *f,
+                         void *into)
+{
+    (void)f;
+    return reader_list(r, node, take_mirror, into);
+}
+
+/* Without prefixes there is nothing to remove. */
+static bool take_no_prefix(struct reader *r, const struct yaml_node *node, const struct field *f,
+                           void *into)
+{
+    (void)f;
+    (void)into;
+    if (node->kind == YAML_SCALAR && (node->text[0] == '\0' || yaml_is_null(node)))
+        return true;
+    return reader_refuse(r, node,
+                         "a prefix is not supported yet: all keys go by the catch_all_route");
+}
+
+static bool take_no_routes(struct reader *r, const struct yaml_node *node, const struct field *f,
+                           void *into)
+{
+    (void)f;
+    (void)into;
+    if (node->kind == YAML_LIST && node->count == 0)
+        return true;
+    return reader_refuse(r, node, "routes by prefix are not supported yet: a catch_all_route is");
+}
+
+static const struct field route_fields[] = {
+    {"cluster", take_cluster_name, 0, NULL, 0, 0, true},
+    {"request_mirror_policy", take_mirrors, 0, NULL, 0, 0, false},
+    {"prefix", take_no_prefix, 0, NULL, 0, 0, false},
+    {"remove_prefix", take_any, 0, NULL, 0, 0, false},
+    {"key_formatter", take_no_prefix, 0, NULL, 0, 0, false},
+    {"read_command_policy", take_refused, 0, not_yet, 0, 0, false},
+    {0},
+};
+
+static const struct field prefix_fields[] = {
+    {"catch_all_route", take_map, 0, route_fields, 0, 0, true},
+    {"routes", take_no_routes, 0, NULL, 0, 0, false},
+    {"case_insensitive", take_any, 0, NULL, 0, 0, false},
+    {0},
+};
+
+const struct field envoy_proxy_fields[] = {
+    {"stat_prefix", take_text, IN_LISTENER(stat_prefix), NULL, 0, 0, false},
+    {"settings", take_map, 0, settings_fields_of_proxy, 0, 0, true},
+    {"prefix_routes", take_map, 0, prefix_fields, 0, 0, true},
+    {"latency_in_micros", take_any, 0, NULL, 0, 0, false},
+    {"downstream_auth_password", take_refused, 0, not_yet, 0, 0, false},
+    {"downstream_auth_passwords", take_refused, 0, not_yet, 0, 0, false},
+    {"downstream_auth_username", take_refused, 0, not_yet, 0, 0, false},
+    {"external_auth_provider", take_refused, 0, not_yet, 0, 0, false},
+    {"custom_commands", take_refused, 0, not_yet, 0, 0, false},
+    {"faults", take_refused, 0, not_yet, 0, 0, false},
+    {"@type", take_any, 0, NULL, 0, 0, false},
+    {0},
+};
+
+struct filter {
+    const char *name;
+    const struct yaml_node *typed;
+};
+
+static const struct field filter_fields[] = {
+    {"name", take_text, offsetof(struct filter, name), NULL, 0, 0, false},
+    {"typed_config", take_node, offsetof(struct filter, typed), NULL, 0, 0, true},
+    {0},
+};
+
+static bool take_proxy(struct reader *r, const struct yaml_node *node, const struct field *f,
+                       void *into)
+{
+    (void)f;
+    return take_typed(
+        r, node, envoy_proxy_fields, ".RedisProxy",
+        "type.googleapis.com/envoy.extensions.filters.network.redis_proxy.v3.RedisProxy", into);
+}
+
+/* The same once more, now that the name is known to be right. */
+static const struct field filter_fields_again[] = {
+    {"name", take_any, 0, NULL, 0, 0, false},
+    {"typed_config", take_proxy, 0, NULL, 0, 0, true},
+    {0},
+};
+
+bool envoy_take_filter(struct reader *r, const struct yaml_node *node, const struct field *f,
+                       void *into)
+{
+    struct filter filter = {0};
+
+    (void)f;
+    if (!reader_map(r, node, filter_fields, &filter))
+        return false;
+    if (filter.name != NULL && strstr(filter.name, "redis_proxy") == NULL)
+        return reader_refuse(r, reader_find(node, "name"),
+                             "the filter \"%.100s\" is not known here; expected is "
+                             "envoy.filters.network.redis_proxy",
+                             filter.name);
+    return reader_map(r, node, filter_fields_again, into);
+}
+
+struct config_listener *envoy_make_listener(struct reader *r)
+{
+    struct config_listener *listener = reader_make(r, sizeof *listener);
+
+    if (listener != NULL)
+        *listener = (struct config_listener){
+            .host = "", .stat_prefix = "", .redirection = true, .read_policy = -1};
+    return listener;
+}
+
+bool envoy_add_listener(struct reader *r, const struct yaml_node *node,
+                        struct config_listener *listener)
+{
+    struct config *config = r->target;
+    struct config_listener **end = &config->listeners;
+
+    listener->place = reader_place(r, node);
+    if (listener->place == NULL)
+        return false;
+    for (; *end != NULL; end = &(*end)->next)
+        if ((*end)->port == listener->port && strcmp((*end)->host, listener->host) == 0)
+            return reader_refuse(r, node, "%s port %u has a listener already, in %s:%d",
+                                 listener->host[0] != '\0' ? listener->host : "any address,",
+                                 listener->port, (*end)->place->file, (*end)->place->line);
+    *end = listener;
+    return true;
+}
+
+/* --- clusters --- */
+
+struct socket_address {
+    const char *address;
+    int64_t port;
+    int protocol;
+};
+
+static const char *const protocols[] = {"TCP", NULL};
+
+static const struct field socket_fields[] = {
+    {"address", take_text, offsetof(struct socket_address, address), NULL, 0, 0, true},
+    {"port_value", take_number, offsetof(struct socket_address, port), NULL, 1, 65535, true},
+    {"protocol", take_choice, offsetof(struct socket_address, protocol), protocols, 0, 0, false},
+    {"resolver_name", take_refused, 0, not_yet, 0, 0, false},
+    {"ipv4_compat", take_any, 0, NULL, 0, 0, false},
+    {0},
+};
+
+static bool take_socket_address(struct reader *r, const struct yaml_node *node,
+                                const struct field *f, void *into)
+{
+    struct config_address *address = into;
+    struct socket_address read = {0};
+
+    (void)f;
+    if (!reader_map(r, node, socket_fields, &read))
+        return false;
+    if (read.address[0] == '\0')
+        return reader_refuse(r, node, "the address is empty");
+    *address = (struct config_address){read.address, (uint16_t)read.port};
+    return true;
+}
+
+static const struct field address_fields[] = {
+    {"socket_address", take_socket_address, 0, NULL, 0, 0, true},
+    {0},
+};
+
+bool envoy_take_address(struct reader *r, const struct yaml_node *node, const struct field *f,
+                        void *into)
+{
+    (void)f;
+    return reader_map(r, node, address_fields, into);
+}
+
+static bool add_endpoint(struct reader *r, const struct yaml_node *node,
+                         struct config_cluster *cluster, struct config_address address)
+{
+    if (cluster->endpoint_count == ENDPOINTS_MOST)
+        return reader_refuse(r, node, "there are more than %d endpoints", ENDPOINTS_MOST);
+    /* At each power of two the old ones are left to the arena. */
+    if ((cluster->endpoint_count & (cluster->endpoint_count - 1)) == 0) {
+        size_t count = cluster->endpoint_count > 0 ? 2 * (size_t)cluster->endpoint_count : 1;
+        struct config_address *more = reader_make(r, count * sizeof *more);
+
+        if (more == NULL)
+            return false;
+        if (cluster->endpoint_count > 0)
+            memcpy(more, cluster->endpoints, (size_t)cluster->endpoint_count * sizeof *more);
+        cluster->endpoints = more;
+    }
+    cluster->endpoints[cluster->endpoint_count++] = address;
+    return true;
+}
+
+static bool take_endpoint_address(struct reader *r, const struct yaml_node *node,
+                                  const struct field *f, void *into)
+{
+    struct config_address address;
+
+    return envoy_take_address(r, node, f, &address) && add_endpoint(r, node, into, address);
+}
+
+static const struct field endpoint_fields[] = {
+    {"address", take_endpoint_address, 0, NULL, 0, 0, true},
+    {"hostname", take_any, 0, NULL, 0, 0, false},
+    {"health_check_config", take_any, 0, NULL, 0, 0, false},
+    {0},
+};
+
+static const struct field lb_endpoint_fields[] = {
+    {"endpoint", take_map, 0, endpoint_fields, 0, 0, true},
+    {"health_status", take_any, 0, NULL, 0, 0, false},
+    {"load_balancing_weight", take_any, 0, NULL, 0, 0, false},
+    {"metadata", take_any, 0, NULL, 0, 0, false},
+    {0},
+};
+
+static bool take_lb_endpoint(struct reader *r, const struct yaml_node *node, const struct field *f,
+                             void *into)
+{
+    (void)f;
+    return reader_map(r, node, lb_endpoint_fields, into);
+}
+
+static bool take_lb_endpoints(struct reader *r, const struct yaml_node *node, const struct field *f,
+                              void *into)
+{
+    (void)f;
+    return reader_list(r, node, take_lb_endpoint, into);
+}
+
+static const struct field locality_fields[] = {
+    {"lb_endpoints", take_lb_endpoints, 0, NULL, 0, 0, true},
+    {"locality", take_any, 0, NULL, 0, 0, false},
+    {"load_balancing_weight", take_any, 0, NULL, 0, 0, false},
+    {"priority", take_any, 0, NULL, 0, 0, false},
+    {0},
+};
+
+static bool take_locality(struct reader *r, const struct yaml_node *node, const struct field *f,
+                          void *into)
+{
+    (void)f;
+    return reader_map(r, node, locality_fields, into);
+}
+
+static bool take_localities(struct reader *r, const struct yaml_node *node, const struct field *f,
+                            void *into)
+{
+    (void)f;
+    return reader_list(r, node, take_locality, into);
+}
+
+static const struct field assignment_fields[] = {
+    {"endpoints", take_localities, 0, NULL, 0, 0, true},
+    {"cluster_name", take_any, 0, NULL, 0, 0, false},
+    {"policy", take_any, 0, NULL, 0, 0, false},
+    {0},
+};
+
+/* Ours: endpoints: [HOST:PORT, …] */
+static bool take_short_endpoint(struct reader *r, const struct yaml_node *node,
+                                const struct field *f, void *into)
+{
+    struct address_text text;
+    struct config_address address;
+
+    (void)f;
+    if (node->kind != YAML_SCALAR || !address_parse(node->text, strlen(node->text), &text))
+        return reader_refuse(r, node,
+                             "an endpoint is HOST:PORT here, with brackets around an IPv6 "
+                             "address");
+    address =
+        (struct config_address){arena_copy(r->arena, text.host, strlen(text.host)), text.port};
+    return address.host != NULL && add_endpoint(r, node, into, address);
+}
+
+static bool take_short_endpoints(struct reader *r, const struct yaml_node *node,
+                                 const struct field *f, void *into)
+{
+    (void)f;
+    return reader_list(r, node, take_short_endpoint, into);
+}
+
+#define IN_CLUSTER(member) offsetof(struct config_cluster, member)
+
+static const struct field refresh_fields[] = {
+    {"cluster_refresh_rate", take_duration, IN_CLUSTER(refresh.rate_ms), NULL, 100, DAY_MS, false},
+    {"cluster_refresh_timeout", take_duration, IN_CLUSTER(refresh.timeout_ms), NULL, 10, MINUTE_MS,
+     false},
+    {"redirect_refresh_interval", take_duration, IN_CLUSTER(refresh.redirect_interval_ms), NULL, 1,
+     DAY_MS, false},
+    {"redirect_refresh_threshold", take_number, IN_CLUSTER(refresh.redirect_threshold), NULL, 0,
+     UINT32_MAX, false},
+    {"failure_refresh_threshold", take_any, 0, NULL, 0, 0, false},
+    {"host_degraded_refresh_threshold", take_any, 0, NULL, 0, 0, false},
+    {"@type", take_any, 0, NULL, 0, 0, false},
+    {0},
+};
+
+static bool take_refresh(struct reader *r, const struct yaml_node *node, const struct field *f,
+                         void *into)
+{
+    (void)f;
+    return take_typed(r, node, refresh_fields, ".RedisClusterConfig",
+                      "type.googleapis.com/envoy.extensions.clusters.redis.v3.RedisClusterConfig",
+                      into);
+}
+
+static bool take_type_name(struct reader *r, const struct yaml_node *node, const struct field *f,
+                           void *into)
+{
+    (void)f;
+    (void)into;
+    if (node->kind == YAML_SCALAR && strcmp(node->text, "envoy.clusters.redis") == 0)
+        return true;
+    return reader_refuse(r, node, "the one type that is known here is envoy.clusters.redis");
+}
+
+static const struct field type_fields[] = {
+    {"name", take_type_name, 0, NULL, 0, 0, true},
+    {"typed_config", take_refresh, 0, NULL, 0, 0, false},
+    {0},
+};
+
+static bool take_type(struct reader *r, const struct yaml_node *node, const struct field *f,
+                      void *into)
+{
+    static const char *const types[] = {"STATIC", "STRICT_DNS", "LOGICAL_DNS", NULL};
+    const struct field of = {.type = types};
+    int ignored;
+
+    (void)f;
+    (void)into;
+    return take_choice(r, node, &of, &ignored);
+}
+
+static const struct field cluster_fields[] = {
+    {"name", take_text, IN_CLUSTER(name), NULL, 0, 0, true},
+    {"connect_timeout", take_duration, IN_CLUSTER(connect_timeout_ms), NULL, 1, HOUR_MS, false},
+    {"load_assignment", take_map, 0, assignment_fields, 0, 0, false},
+    {"endpoints", take_short_endpoints, 0, NULL, 0, 0, false},
+    {"cluster_type", take_map, 0, type_fields, 0, 0, false},
+    {"type", take_type, 0, NULL, 0, 0, false},
+    {"lb_policy", take_any, 0, NULL, 0, 0, false},
+    {"alt_stat_name", take_any, 0, NULL, 0, 0, false},
+    {"circuit_breakers", take_any, 0, NULL, 0, 0, false},
+    {"dns_lookup_family", take_any, 0, NULL, 0, 0, false},
+    {"dns_refresh_rate", take_any, 0, NULL, 0, 0, false},
+    {"health_checks", take_any, 0, NULL, 0, 0, false},
+    {"metadata", take_any, 0, NULL, 0, 0, false},
+    {"outlier_detection", take_any, 0, NULL, 0, 0, false},
+    {"per_connection_buffer_limit_bytes", take_any, 0, NULL, 0, 0, false},
+    {"respect_dns_ttl", take_any, 0, NULL, 0, 0, false},
+    {"upstream_connection_options", take_any, 0, NULL, 0, 0, false},
+    {"transport_socket", take_refused, 0, "TLS is not supported yet", 0, 0, false},
+    {"transport_socket_matches", take_refused, 0, "TLS is not supported yet", 0, 0, false},
+    {"typed_extension_protocol_options", take_refused, 0,
+     "credentials of a cluster are not supported yet: the program's own AUTH is used", 0, 0, false},
+    {"eds_cluster_config", take_refused, 0, "there is no control plane here to ask", 0, 0, false},
+    {0},
+};
+
+bool envoy_add_cluster(struct reader *r, const struct yaml_node *node)
+{
+    struct config *config = r->target;
+    struct config_cluster *cluster = reader_make(r, sizeof *cluster), **end = &config->clusters;
+
+    if (cluster == NULL)
+        return false;
+    cluster->refresh.redirect_threshold = -1;
+    cluster->place = reader_place(r, node);
+    if (cluster->place == NULL || !reader_map(r, node, cluster_fields, cluster))
+        return false;
+    if (cluster->name[0] == '\0')
+        return reader_refuse(r, reader_find(node, "name"), "a cluster needs a name");
+    if (cluster->endpoint_count == 0)
+        return reader_refuse(r, node,
+                             "the cluster \"%.100s\" has no endpoints: a load_assignment "
+                             "with endpoints is needed",
+                             cluster->name);
+    for (; *end != NULL; end = &(*end)->next)
+        if (strcmp((*end)->name, cluster->name) == 0)
+            return reader_refuse(r, reader_find(node, "name"),
+                                 "there is a cluster \"%.100s\" already, in %s:%d", cluster->name,
+                                 (*end)->place->file, (*end)->place->line);
+    *end = cluster;
+    return true;
+}

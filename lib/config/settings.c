@@ -1,0 +1,151 @@
+#include "config/settings.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "config/address.h"
+
+enum { HOUR_MS = 3600 * 1000, DAY_MS = 24 * HOUR_MS };
+
+/* --- HOST:PORT,… or a list of them --- */
+
+static bool add_mirror(struct reader *r, const struct yaml_node *node, struct config *config,
+                       const char *text, size_t length)
+{
+    struct config_address *mirror = &config->mirrors[config->mirror_count];
+    struct address_text address;
+
+    if (config->mirror_count == CONFIG_MIRRORS_MOST)
+        return reader_refuse(r, node, "there are more than %d", CONFIG_MIRRORS_MOST);
+    if (!address_parse(text, length, &address))
+        return reader_refuse(r, node, "\"%.*s\" is not HOST:PORT",
+                             (int)(length < 100 ? length : 100), text);
+    *mirror = (struct config_address){arena_copy(r->arena, address.host, strlen(address.host)),
+                                      address.port};
+    config->mirror_count++;
+    return mirror->host != NULL || complain(r->complaint, "out of memory");
+}
+
+static bool take_mirror(struct reader *r, const struct yaml_node *node, const struct field *f,
+                        void *into)
+{
+    (void)f;
+    if (node->kind != YAML_SCALAR)
+        return reader_refuse(r, node, "a mirror is HOST:PORT");
+    return add_mirror(r, node, into, node->text, strlen(node->text));
+}
+
+/* All or none of them. */
+static bool take_mirrors(struct reader *r, const struct yaml_node *node, const struct field *f,
+                         void *into)
+{
+    struct config *config = into;
+    struct config before = {.mirror_count = config->mirror_count};
+    const char *at;
+    bool ok = true;
+
+    (void)f;
+    memcpy(before.mirrors, config->mirrors, sizeof before.mirrors);
+    config->mirror_count = 0;
+    if (node->kind != YAML_SCALAR) {
+        ok = reader_list(r, node, take_mirror, config);
+    } else {
+        for (at = node->text; ok && *at != '\0'; at += *at == ',') {
+            size_t length = strcspn(at, ",");
+
+            ok = add_mirror(r, node, config, at, length);
+            at += length;
+        }
+    }
+    if (!ok) {
+        config->mirror_count = before.mirror_count;
+        memcpy(config->mirrors, before.mirrors, sizeof before.mirrors);
+    }
+    return ok;
+}
+
+/* --- the table --- */
+
+static const char *const policies[] = {
+    "MASTER",
+    "PREFER_MASTER",
+    "REPLICA",
+    "PREFER_REPLICA",
+    "ANY",
+    "AZ_AFFINITY",
+    "AZ_AFFINITY_REPLICAS_AND_PRIMARY",
+    NULL,
+};
+
+#define AT(member) offsetof(struct config, member)
+
+const struct field settings_fields[] = {
+    {"failover_timeout", take_duration, AT(failover_timeout_ms), NULL, 0, DAY_MS, false},
+    {"connect_timeout", take_duration, AT(connect_timeout_ms), NULL, 1, HOUR_MS, false},
+    {"link_idle_timeout", take_duration, AT(link_idle_timeout_ms), NULL, 0, 365LL * DAY_MS, false},
+    {"read_policy", take_choice, AT(read_policy), policies, 0, 0, false},
+    {"read_your_writes", take_duration, AT(read_your_writes_ms), NULL, 0, DAY_MS, false},
+    {"zone", take_text, AT(zone), NULL, 0, 0, false},
+    {"mirror", take_mirrors, 0, NULL, 0, 0, false},
+    {"mirror_exclude_read_commands", take_switch, AT(mirror_exclude_reads), NULL, 0, 0, false},
+    {"mirror_fraction", take_percent, AT(mirror_fraction), NULL, 0, 0, false},
+    {"mirror_flush_timeout", take_duration, AT(mirror_flush_timeout_ms), NULL, 0, HOUR_MS, false},
+    {"command_stats", take_switch, AT(command_stats), NULL, 0, 0, false},
+    {"stats_file", take_text, AT(stats_file), NULL, 0, 0, false},
+    {"stats_interval", take_duration, AT(stats_interval_ms), NULL, 100, DAY_MS, false},
+    {"mirror_queue_bytes", take_number, AT(mirror_queue_bytes), NULL, 1024, INT64_C(1) << 32,
+     false},
+    {0},
+};
+
+void settings_default(struct config *config)
+{
+    config->failover_timeout_ms = 30000; /* Redis' own failover needs 15 s and more by default */
+    config->connect_timeout_ms = 5000;   /* Envoy's connect_timeout */
+    config->link_idle_timeout_ms = 300000;
+    config->zone = "";
+    config->mirror_fraction = 1000000;
+    config->mirror_flush_timeout_ms = 200;
+    config->mirror_queue_bytes = 16 << 20;
+    config->stats_file = "";
+    config->stats_interval_ms = 10000;
+}
+
+/* --- the environment --- */
+
+static const char *variable_of(const char *name, char to[64])
+{
+    size_t length = (size_t)snprintf(to, 64, "REDISROUTE_%s", name);
+
+    for (size_t i = 0; i < length && i < 63; i++)
+        to[i] = (char)toupper((unsigned char)to[i]);
+    return to;
+}
+
+static void read_variable(struct config *config, const struct field *f)
+{
+    char name[64];
+    const char *text = secure_getenv(variable_of(f->name, name));
+    struct complaint complaint = {""};
+    struct reader r = {.arena = config->arena, .complaint = &complaint};
+    struct yaml_node node = {.kind = YAML_SCALAR, .text = text};
+
+    if (text != NULL && !f->take(&r, &node, f, (char *)config + f->offset))
+        log_write(LOG_WARNING, "%s: %s; it is as if it were not set", name, complaint.text);
+}
+
+void settings_read_environment(struct config *config)
+{
+    for (const struct field *f = settings_fields; f->name != NULL; f++)
+        read_variable(config, f);
+}
+
+bool settings_in_environment(const char *name)
+{
+    char variable[64];
+
+    return secure_getenv(variable_of(name, variable)) != NULL;
+}

@@ -1,0 +1,18 @@
+/* The settings of the process: each a field of the file and a variable of the environment. */
+#ifndef REDISROUTE_CONFIG_SETTINGS_H
+#define REDISROUTE_CONFIG_SETTINGS_H
+
+#include "config/config.h"
+#include "config/reader.h"
+
+/* Into a struct config; REDISROUTE_READ_POLICY is read_policy, and so on. */
+extern const struct field settings_fields[];
+
+void settings_default(struct config *);
+/* What is wrong there is said in the log, and stays as it was. A set-uid program's environment is
+ * its caller's: it configures nothing. */
+void settings_read_environment(struct config *);
+/* More than what is said by default or by files: it holds for all listeners and clusters. */
+bool settings_in_environment(const char *name);
+
+#endif

@@ -1,0 +1,213 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "config/config.h"
+#include "config/duration.h"
+
+#define FIXTURE(name) REDISROUTE_FIXTURES "/" name
+
+static struct config *load(const char *files)
+{
+    struct complaint complaint = {""};
+    struct config *config = config_load(files, &complaint);
+
+    if (config == NULL)
+        fail_msg("%s", complaint.text);
+    return config;
+}
+
+static void istios_documents_load_as_they_stand(void **state)
+{
+    struct config *config = load(FIXTURE("proxy.yaml") ":" FIXTURE("cluster.yaml"));
+    const struct config_listener *l = config_listener(config, "127.0.0.9", 6379);
+    const struct config_cluster *c;
+
+    (void)state;
+    assert_true(l != &config->elsewhere);
+    assert_ptr_equal(config_listener(config, "127.0.0.9", 6380), &config->elsewhere);
+    assert_ptr_equal(config_listener(config, "127.0.0.1", 6379), &config->elsewhere);
+    assert_int_equal(l->op_timeout_ms, 5000);
+    assert_true(l->redirection && l->command_stats && config->any_command_stats);
+    assert_int_equal(l->read_policy, READ_REPLICA);
+    assert_string_equal(l->stat_prefix, "redis_stats");
+    assert_non_null(l->mirrors);
+    assert_null(l->mirrors->next);
+    assert_true(l->mirrors->exclude_reads && config->any_mirror);
+    assert_int_equal(l->mirrors->fraction, 250000);
+    assert_int_equal(l->mirrors->cluster->endpoint_count, 1);
+    assert_string_equal(l->mirrors->cluster->endpoints[0].host,
+                        "redis-mirror.redis.svc.cluster.local");
+    assert_int_equal(l->mirrors->cluster->endpoints[0].port, 6379);
+    c = l->cluster;
+    assert_string_equal(c->name, "custom-redis-cluster");
+    assert_int_equal(c->connect_timeout_ms, 500);
+    assert_int_equal(c->endpoint_count, 6);
+    assert_string_equal(c->endpoints[5].host, "::1");
+    assert_int_equal(c->endpoints[5].port, 6380);
+    assert_int_equal(c->refresh.rate_ms, 5000);
+    assert_int_equal(c->refresh.timeout_ms, 3000);
+    assert_int_equal(c->refresh.redirect_interval_ms, 5000);
+    assert_int_equal(c->refresh.redirect_threshold, 5);
+    config_destroy(config);
+}
+
+static void the_order_of_files_does_not_matter(void **state)
+{
+    (void)state;
+    config_destroy(load(FIXTURE("cluster.yaml") "::" FIXTURE("proxy.yaml") ":"));
+}
+
+static void our_own_form_says_the_same(void **state)
+{
+    struct config *config = load(FIXTURE("own.yaml"));
+    const struct config_listener *l = config_listener(config, "127.0.0.9", 6379);
+
+    (void)state;
+    assert_int_equal(config->failover_timeout_ms, 10000);
+    assert_string_equal(config->zone, "eu-1a");
+    assert_int_equal(config->mirror_count, 2);
+    assert_string_equal(config->mirrors[1].host, "::1");
+    assert_int_equal(l->op_timeout_ms, 250);
+    assert_int_equal(l->read_policy, READ_PREFER_REPLICA);
+    assert_non_null(l->mirrors->next);
+    assert_int_equal(l->cluster->endpoint_count, 2);
+    assert_string_equal(l->cluster->endpoints[1].host, "fd00::2");
+    l = config_listener(config, "10.9.8.7", 6400);
+    assert_int_equal(l->read_policy, READ_MASTER);
+    assert_string_equal(l->mirrors->cluster->name, "shadow");
+    assert_null(l->mirrors->next);
+    assert_string_equal(config->elsewhere.mirrors->cluster->name, "127.0.0.1:7100");
+    config_destroy(config);
+}
+
+static void nothing_is_a_configuration_too(void **state)
+{
+    struct config *config = load("");
+
+    (void)state;
+    assert_null(config->listeners);
+    assert_false(config->any_mirror);
+    assert_int_equal(config->failover_timeout_ms, 30000);
+    assert_true(config->elsewhere.redirection);
+    config_destroy(config);
+}
+
+static void wrong_is_refused_with_its_place_and_what_is_right(void **state)
+{
+    static const struct {
+        const char *text, *complaint;
+    } rows[] = {
+        {"read_polcy: MASTER",
+         "f:1:1: there is no field \"read_polcy\" here; is \"read_policy\" meant?"},
+        {"a:\n  b: 1", "f:1:1: there is no field \"a\" here; possible are: "},
+        {"read_policy: SLAVE",
+         "f:1:14: read_policy: \"SLAVE\" is not one of MASTER, PREFER_MASTER, "},
+        {"zone: x\nfailover_timeout: 5",
+         "f:2:19: failover_timeout: \"5\" is not a duration: a number and its unit, such as 250ms"},
+        {"failover_timeout: 5 sec", "f:1:19: failover_timeout: \"5 sec\" is not a duration"},
+        {"failover_timeout: [5s]", "f:1:19: failover_timeout: is a list; expected is a duration"},
+        {"failover_timeout:", "failover_timeout: has no value; expected is a duration"},
+        {"failover_timeout: 5000h", "f:1:19: failover_timeout: 5000h is out of range"},
+        {"mirror_exclude_read_commands: yes",
+         "f:1:31: mirror_exclude_read_commands: \"yes\" is not true or false"},
+        {"mirror_fraction: 101",
+         "f:1:18: mirror_fraction: \"101\" is not a percentage from 0 to 100"},
+        {"mirror: nowhere", "f:1:9: mirror: \"nowhere\" is not HOST:PORT"},
+        {"zone: a\nzone: b", "f:2:1: zone: is given twice"},
+        {"zone: a\n---\nzone: b", "f:3:7: zone is said already, in f:1"},
+        {"- zone", "f:1:1: is a list; expected is a map of "},
+        {"zone: [", "f:2:1: no YAML: "},
+        {"kind: Service", "f:1:7: kind: the one kind of document that is known here"},
+        {"listeners: [{address: host:1}]",
+         "f:1:23: listeners[0].address: \"host\": an address is given "
+         "by its number"},
+        {"clusters: [{name: a}]", "f:1:12: clusters[0]: the cluster \"a\" has no endpoints"},
+        {"clusters: [{name: a, endpoints: [x:1]}, {name: a, endpoints: [y:1]}]",
+         "f:1:48: clusters[1]: there is a cluster \"a\" already, in f:1"},
+        {"clusters: [{name: a, endpoints: [x:0]}]", "endpoints[0]: an endpoint is HOST:PORT here"},
+        {"listeners: [{address: 1.2.3.4:1, redis_proxy: {settings: {op_timeout: 1s}, "
+         "prefix_routes: "
+         "{catch_all_route: {cluster: gone}}}}]\nclusters: [{name: here, endpoints: [x:1]}]",
+         "redis_proxy.prefix_routes.catch_all_route.cluster: there is no cluster \"gone\"; there "
+         "are "
+         "\"here\""},
+        {"listeners: [{address: 1.2.3.4:1, redis_proxy: {prefix_routes: {catch_all_route: "
+         "{cluster: "
+         "a}}}}]",
+         "redis_proxy: the field \"settings\" is missing"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct complaint complaint = {""};
+        struct config *config = config_parse("f", rows[i].text, strlen(rows[i].text), &complaint);
+
+        if (config != NULL)
+            fail_msg("%s: was taken", rows[i].text);
+        if (strstr(complaint.text, rows[i].complaint) == NULL)
+            fail_msg("%s:\n    %s\nand not\n    %s", rows[i].text, complaint.text,
+                     rows[i].complaint);
+    }
+}
+
+static void a_file_that_is_not_there_is_refused(void **state)
+{
+    struct complaint complaint = {""};
+
+    (void)state;
+    assert_null(config_load("/nowhere/at/all.yaml", &complaint));
+    assert_string_equal(complaint.text, "/nowhere/at/all.yaml: No such file or directory");
+}
+
+/* Ten levels of ten aliases each are as many nodes as a few lines, and no more. */
+static void aliases_do_not_explode(void **state)
+{
+    char text[4096] = "a0: &a0 [x]\n";
+    struct complaint complaint = {""};
+
+    (void)state;
+    for (int i = 1; i < 30; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "a%d: &a%d [*a%d, *a%d]\n", i, i,
+                 i - 1, i - 1);
+    assert_null(config_parse("f", text, strlen(text), &complaint));
+    assert_non_null(strstr(complaint.text, "there is no field \"a0\""));
+}
+
+static void durations(void **state)
+{
+    (void)state;
+    assert_int_equal(duration_parse("250ms", false), 250);
+    assert_int_equal(duration_parse("0.5s", false), 500);
+    assert_int_equal(duration_parse("1.5m", false), 90000);
+    assert_int_equal(duration_parse("2h", false), 7200000);
+    assert_int_equal(duration_parse("0", false), 0);
+    assert_int_equal(duration_parse("0.0001s", false), 1);
+    assert_int_equal(duration_parse("250", true), 250);
+    assert_int_equal(duration_parse("250", false), -1);
+    assert_int_equal(duration_parse("-1s", true), -1);
+    assert_int_equal(duration_parse("1 s", true), -1);
+    assert_int_equal(duration_parse("", true), -1);
+    assert_int_equal(duration_parse("1e3ms", true), -1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(istios_documents_load_as_they_stand),
+        cmocka_unit_test(the_order_of_files_does_not_matter),
+        cmocka_unit_test(our_own_form_says_the_same),
+        cmocka_unit_test(nothing_is_a_configuration_too),
+        cmocka_unit_test(wrong_is_refused_with_its_place_and_what_is_right),
+        cmocka_unit_test(a_file_that_is_not_there_is_refused),
+        cmocka_unit_test(aliases_do_not_explode),
+        cmocka_unit_test(durations),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
