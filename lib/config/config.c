@@ -143,6 +143,16 @@ static struct config_mirror *mirrors_of_settings(struct reader *r, const struct 
     return first;
 }
 
+static void set_timeouts(const struct config *config, struct config_listener *l)
+{
+    l->failover_timeout_ms = config->failover_timeout_ms;
+    if (l->op_timeout_ms > 0 && !settings_in_environment("failover_timeout"))
+        l->failover_timeout_ms = l->op_timeout_ms;
+    l->connect_timeout_ms = config->connect_timeout_ms;
+    if (l->cluster->connect_timeout_ms > 0 && !settings_in_environment("connect_timeout"))
+        l->connect_timeout_ms = l->cluster->connect_timeout_ms;
+}
+
 /* What listeners leave open is the process', and so is what the environment says. */
 static bool complete(struct reader *r, struct config *config)
 {
@@ -156,7 +166,9 @@ static bool complete(struct reader *r, struct config *config)
                                                  .stat_prefix = "",
                                                  .redirection = true,
                                                  .read_policy = config->read_policy,
-                                                 .mirrors = mirrors};
+                                                 .mirrors = mirrors,
+                                                 .failover_timeout_ms = config->failover_timeout_ms,
+                                                 .connect_timeout_ms = config->connect_timeout_ms};
     config->any_mirror = mirrors != NULL;
     config->any_command_stats = config->command_stats;
     for (struct config_listener *l = config->listeners; l != NULL; l = l->next) {
@@ -164,6 +176,7 @@ static bool complete(struct reader *r, struct config *config)
             l->read_policy = config->read_policy;
         if (l->mirrors == NULL || mirror)
             l->mirrors = mirrors;
+        set_timeouts(config, l);
         config->any_mirror |= l->mirrors != NULL;
         config->any_command_stats |= l->command_stats;
     }
@@ -216,11 +229,18 @@ struct config *config_parse(const char *file, const char *bytes, size_t length,
 static const struct config *_Atomic current;
 static uint64_t current_hash;
 
-const char *config_files(void)
+static const char *files_in_force; /* a copy: the program may change its environment */
+
+static const char *files_in_environment(void)
 {
     const char *files = secure_getenv("REDISROUTE_CONFIG");
 
     return files != NULL && *files != '\0' ? files : NULL;
+}
+
+const char *config_files(void)
+{
+    return config_get() != NULL ? files_in_force : NULL;
 }
 
 static bool is_off(void)
@@ -259,7 +279,7 @@ static void say_active(const struct config *config)
               "active, version " REDISROUTE_VERSION ", configuration %s, version %llu"
               ", failover_timeout %lld ms, connect_timeout %lld ms, link_idle_timeout %lld ms, "
               "read_policy %s",
-              config_files() != NULL ? config_files() : "by the environment",
+              files_in_force != NULL ? files_in_force : "by the environment",
               (unsigned long long)config->version, (long long)config->failover_timeout_ms,
               (long long)config->connect_timeout_ms, (long long)config->link_idle_timeout_ms,
               read_policy_name((enum read_policy)config->read_policy));
@@ -269,12 +289,13 @@ static void read_first(void)
 {
     static struct config last_resort;
     struct complaint complaint = {""};
-    const char *files = config_files();
+    const char *files = is_off() ? NULL : files_in_environment();
     struct config *config;
 
     log_open(secure_getenv("REDISROUTE_LOG"));
-    if (is_off())
-        files = NULL;
+    settings_remember_environment();
+    if (files != NULL)
+        files = files_in_force = strdup(files);
     current_hash = hash_files(files);
     config = make(files != NULL ? files : "", true, &complaint);
     if (config == NULL) {
@@ -307,7 +328,7 @@ const struct config *config_get(void)
 int config_reload(struct complaint *complaint)
 {
     const struct config *before = config_get();
-    const char *files = config_files();
+    const char *files = files_in_force;
     uint64_t hash = hash_files(files);
     struct config *config;
 
@@ -319,6 +340,7 @@ int config_reload(struct complaint *complaint)
         return -1;
     config->off = before->off;
     config->version = before->version + 1;
+    config->before = before;
     atomic_store_explicit(&current, config, memory_order_release);
     say_active(config);
     return 1;

@@ -9,6 +9,7 @@
 #include "config/complaint.h"
 #include "config/read_policy.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,7 +43,8 @@ struct config_mirror {
     struct config_mirror *next;
     const struct config_cluster *cluster;
     bool exclude_reads;
-    uint32_t fraction; /* of a million */
+    uint32_t fraction;  /* of a million */
+    _Atomic int target; /* of route/mirror.h, plus one; 0: not asked for yet */
     const char *cluster_name;
     const struct reader_place *place;
 };
@@ -59,6 +61,8 @@ struct config_listener {
     bool command_stats;
     int read_policy; /* enum read_policy; while it is being read, -1: the process' own */
     struct config_mirror *mirrors;
+    int64_t failover_timeout_ms; /* these two: the process', bounded by what is said here */
+    int64_t connect_timeout_ms;
     const char *cluster_name;
     const struct reader_place *place;
     const struct reader_place *cluster_place;
@@ -87,7 +91,8 @@ struct config {
     struct config_cluster *clusters;
     bool any_mirror;        /* some listener, or `elsewhere`, has one */
     bool any_command_stats; /* the setting, or some listener's */
-    uint64_t version;       /* grows with every change; the first is 1 */
+    uint64_t version; /* grows with every change; the first is 1 */
+    const struct config *before; /* the snapshot that this one replaced, which stays */
 
     struct arena *arena; /* which holds all of it */
 };
@@ -102,7 +107,7 @@ const struct config *config_get(void);
  */
 int config_reload(struct complaint *);
 
-/* REDISROUTE_CONFIG: file names separated by ':'. NULL: none, or empty. */
+/* What REDISROUTE_CONFIG was at the first look: file names separated by ':'. NULL: none. */
 const char *config_files(void);
 
 /* What holds for connections to an address; never NULL. `host` in the form of inet_ntop. */

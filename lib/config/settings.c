@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "config/address.h"
+#include "config/document.h"
 
 enum { HOUR_MS = 3600 * 1000, DAY_MS = 24 * HOUR_MS };
 
@@ -125,27 +126,41 @@ static const char *variable_of(const char *name, char to[64])
     return to;
 }
 
-static void read_variable(struct config *config, const struct field *f)
+/* The program may change its environment at any time, which no other thread may read then. */
+static char *remembered[DOCUMENT_SETTINGS_MOST];
+
+void settings_remember_environment(void)
+{
+    for (size_t i = 0; settings_fields[i].name != NULL; i++) {
+        char name[64];
+        const char *text = secure_getenv(variable_of(settings_fields[i].name, name));
+
+        remembered[i] = text != NULL ? strdup(text) : NULL;
+    }
+}
+
+static void read_variable(struct config *config, const struct field *f, const char *text)
 {
     char name[64];
-    const char *text = secure_getenv(variable_of(f->name, name));
     struct complaint complaint = {""};
     struct reader r = {.arena = config->arena, .complaint = &complaint};
     struct yaml_node node = {.kind = YAML_SCALAR, .text = text};
 
     if (text != NULL && !f->take(&r, &node, f, (char *)config + f->offset))
-        log_write(LOG_WARNING, "%s: %s; it is as if it were not set", name, complaint.text);
+        log_write(LOG_WARNING, "%s: %s; it is as if it were not set", variable_of(f->name, name),
+                  complaint.text);
 }
 
 void settings_read_environment(struct config *config)
 {
-    for (const struct field *f = settings_fields; f->name != NULL; f++)
-        read_variable(config, f);
+    for (size_t i = 0; settings_fields[i].name != NULL; i++)
+        read_variable(config, &settings_fields[i], remembered[i]);
 }
 
 bool settings_in_environment(const char *name)
 {
-    char variable[64];
-
-    return secure_getenv(variable_of(name, variable)) != NULL;
+    for (size_t i = 0; settings_fields[i].name != NULL; i++)
+        if (strcmp(settings_fields[i].name, name) == 0)
+            return remembered[i] != NULL;
+    return false;
 }

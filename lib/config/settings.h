@@ -9,6 +9,9 @@
 extern const struct field settings_fields[];
 
 void settings_default(struct config *);
+/* The environment as it is now is the environment from now on. Once, at the first look at the
+ * configuration, in the program's own thread. */
+void settings_remember_environment(void);
 /* What is wrong there is said in the log, and stays as it was. A set-uid program's environment is
  * its caller's: it configures nothing. */
 void settings_read_environment(struct config *);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "keeper/forward.h"
 #include "keeper/refresh.h"
+#include "keeper/reload.h"
 #include "keeper/replay.h"
 #include "keeper/report.h"
 #include "keeper/survey.h"
@@ -40,6 +41,8 @@ static void wake(void)
     if (fd != -1 && write(fd, &one, sizeof one) == -1 && errno == EBADF)
         atomic_store(&wake_descriptor, -1);
 }
+
+static void on_alarm(void);
 
 static void on_event(const struct epoll_event *event, int64_t now_ms)
 {
@@ -78,6 +81,7 @@ static void *run(void *unused)
         due = clock_earlier(replay_advance(keeper_epoll, KEEPER_REPLAY_DATA, now), due);
         pthread_mutex_unlock(&loop_lock);
         due = clock_earlier(report_advance(now), due);
+        due = clock_earlier(reload_advance(now, on_alarm), due);
         count = epoll_wait(keeper_epoll, events, EVENTS_MOST, due > now ? (int)(due - now) : 0);
         pthread_mutex_lock(&loop_lock);
         if (count == -1 && errno != EINTR)
@@ -154,7 +158,7 @@ static void prepare(void)
 void keeper_prepare(void)
 {
     prepare();
-    if (!keeper_is_running() && report_is_wanted())
+    if (!keeper_is_running() && (report_is_wanted() || reload_is_wanted()))
         keeper_start();
 }
 

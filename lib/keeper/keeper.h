@@ -26,7 +26,7 @@
 void keeper_start(void);
 bool keeper_is_running(void);
 /* To be called before a link is opened: what the keeper needs without its thread; and the thread,
- * where a file of statistics is wanted. */
+ * where files are to be written or looked at. */
 void keeper_prepare(void);
 
 /* Grows with every fork: what was made under another number belongs to the parent too. */

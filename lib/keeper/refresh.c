@@ -63,6 +63,21 @@ struct refresh {
 static struct refresh *refreshes;
 static int poller_of_keeper = -1;
 
+/* What the configuration does not say is ours to choose. */
+static int64_t period_ms(const struct refresh *r, int nodes)
+{
+    int64_t said = cluster_refresh(r->cluster).rate_ms;
+
+    return said > 0 ? said : PERIOD_MS + PERIOD_PER_NODE_MS * nodes;
+}
+
+static int64_t answer_within_ms(const struct refresh *r)
+{
+    int64_t said = cluster_refresh(r->cluster).timeout_ms;
+
+    return said > 0 ? said : ANSWER_WITHIN_MS;
+}
+
 static void finish_inquiry(struct inquiry *q)
 {
     if (q->link == NULL)
@@ -140,7 +155,7 @@ static void begin(struct refresh *r, int most, int64_t now_ms)
     bool *asked = calloc((size_t)t->node_count + 1, sizeof *asked);
 
     r->asking = true;
-    r->give_up_ms = now_ms + ANSWER_WITHIN_MS;
+    r->give_up_ms = now_ms + answer_within_ms(r);
     r->begun = cluster_refresh_begin(r->cluster);
     if (asked != NULL) {
         ask_migrating(r, t, asked);
@@ -263,7 +278,7 @@ static void conclude(struct refresh *r, int64_t now_ms)
     /* What was new to one node has to be confirmed by others. */
     if (cluster_version(r->cluster) != before && r->count == 1)
         atomic_fetch_add(&r->cluster->evidence, 1);
-    r->due_ms = now_ms + clock_jitter_ms(PERIOD_MS + PERIOD_PER_NODE_MS * t->node_count);
+    r->due_ms = now_ms + clock_jitter_ms(period_ms(r, t->node_count));
     if (unsettled)
         r->unsettled_until_ms = now_ms + UNSETTLED_FOR_MS;
     if (now_ms < r->unsettled_until_ms) {

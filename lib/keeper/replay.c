@@ -28,7 +28,8 @@ enum {
 };
 
 struct target {
-    const struct config_address *address;
+    const struct config_cluster *cluster;
+    unsigned turn;           /* which of its endpoints is asked next */
     struct session *session; /* NULL: none at the moment */
     struct buffer pending;   /* entries */
     uint64_t pending_commands;
@@ -38,8 +39,8 @@ struct target {
     int64_t heard_ms; /* the last sign of life, or the beginning of something under way */
 };
 
-static struct target targets[CONFIG_MIRRORS_MOST];
-static int target_count;
+static struct target targets[MIRROR_TARGETS_MOST];
+static int target_count; /* that were heard of */
 static int epoll_of_links = -1;
 static struct buffer taken;
 static int64_t linger_until_ms;
@@ -48,13 +49,20 @@ void replay_configure(void (*wake)(void))
 {
     const struct config *config = config_get();
 
-    if (config->off || config->mirror_count == 0)
-        return;
-    for (int i = 0; i < config->mirror_count; i++)
-        targets[i].address = &config->mirrors[i];
-    target_count = config->mirror_count;
-    mirror_turn_on(config->mirror_exclude_reads, config->mirror_fraction,
-                   (size_t)config->mirror_queue_bytes, wake);
+    if (!config->off && config->any_mirror)
+        mirror_turn_on((size_t)config->mirror_queue_bytes, wake);
+    else
+        mirror_turn_off();
+}
+
+static void look_for_targets(void)
+{
+    const struct config_cluster *cluster;
+
+    for (int i = 0; (cluster = mirror_target_cluster(i)) != NULL; i++) {
+        targets[i].cluster = cluster;
+        target_count = i + 1;
+    }
 }
 
 /* --- links --- */
@@ -216,10 +224,12 @@ static bool resolve(const struct config_address *address, char host[INET6_ADDRST
 static void begin(struct target *t, int64_t now_ms)
 {
     const struct config *config = config_get();
+    const struct config_address *address =
+        &t->cluster->endpoints[t->turn++ % (unsigned)t->cluster->endpoint_count];
     char host[INET6_ADDRSTRLEN];
     struct session_settings settings = {
         .host = host,
-        .port = t->address->port,
+        .port = address->port,
         .failover_timeout_ms = config->failover_timeout_ms,
         .connect_timeout_ms = config->connect_timeout_ms,
         .clock = clock_now_ms,
@@ -227,7 +237,7 @@ static void begin(struct target *t, int64_t now_ms)
     };
 
     t->retry_at_ms = now_ms + clock_jitter_ms(RETRY_MS);
-    if (resolve(t->address, host))
+    if (resolve(address, host))
         t->session = session_create(&settings);
     t->window = 0;
     t->heard_ms = now_ms;
@@ -351,7 +361,8 @@ static void distribute(void)
 
         memcpy(&entry, buffer_bytes(&taken), sizeof entry);
         for (int i = 0; i < target_count; i++)
-            append_entry(&targets[i], buffer_bytes(&taken), &entry);
+            if ((entry.targets >> i & 1) != 0)
+                append_entry(&targets[i], buffer_bytes(&taken), &entry);
         buffer_consume(&taken, sizeof entry + entry.length);
     }
     buffer_relax(&taken, 64 * 1024);
@@ -375,10 +386,13 @@ int64_t replay_advance(int poller, uint64_t data, int64_t now_ms)
     uint64_t outstanding = 0;
     int64_t due = -1;
 
-    if (target_count == 0 || !open_epoll(poller, data))
+    if (target_count == 0 && mirror_target_cluster(0) == NULL)
+        return -1;
+    if (!open_epoll(poller, data))
         return -1;
     if (mirror_take(&taken, now_ms >= linger_until_ms)) {
         linger_until_ms = now_ms + LINGER_MS;
+        look_for_targets();
         distribute();
     }
     handle_events(now_ms);
@@ -401,7 +415,7 @@ void replay_forget_all(void)
             wire_close(link);
         session_destroy(t->session);
         buffer_deinit(&t->pending);
-        *t = (struct target){.address = t->address};
+        *t = (struct target){.cluster = t->cluster};
     }
     buffer_deinit(&taken);
     if (epoll_of_links != -1)

@@ -21,7 +21,7 @@ static bool complained;
 
 void report_configure(void)
 {
-    if (config_get()->command_stats)
+    if (config_get()->any_command_stats)
         stats_set_commands(true);
 }
 

@@ -35,6 +35,9 @@ struct cluster_state {
     size_t fix_count;
     size_t fix_capacity;
     struct scripts *scripts; /* has a lock of its own */
+    struct config_refresh refresh;
+    int64_t redirects; /* since they last brought a refresh, … */
+    int64_t redirected_ms; /* … and when that was */
     char name[280];          /* "HOST:PORT"; constant */
 };
 
@@ -104,6 +107,7 @@ struct cluster *cluster_create(struct topology *topology)
         return NULL;
     }
     pthread_mutex_init(&c->state->lock, NULL);
+    c->state->refresh.redirect_threshold = -1;
     c->state->topology = topology;
     atomic_store(&c->version, 1);
     return c;
@@ -326,6 +330,56 @@ void cluster_suspect(struct cluster *c)
 {
     atomic_fetch_add_explicit(&c->evidence, 1, memory_order_relaxed);
     raise_alarm();
+}
+
+/* Under the lock. */
+static bool is_enough(struct cluster_state *st, int64_t now_ms)
+{
+    const struct config_refresh *said = &st->refresh;
+
+    if (said->redirect_threshold < 0)
+        return true;
+    if (said->redirect_threshold == 0 || ++st->redirects < said->redirect_threshold ||
+        (st->redirected_ms != 0 && now_ms - st->redirected_ms < said->redirect_interval_ms))
+        return false;
+    st->redirects = 0;
+    st->redirected_ms = now_ms;
+    return true;
+}
+
+void cluster_redirected(struct cluster *c, int64_t now_ms)
+{
+    bool enough;
+
+    pthread_mutex_lock(&c->state->lock);
+    enough = is_enough(c->state, now_ms);
+    pthread_mutex_unlock(&c->state->lock);
+    if (enough)
+        cluster_suspect(c);
+}
+
+void cluster_set_refresh(struct cluster *c, const struct config_refresh *refresh)
+{
+    pthread_mutex_lock(&c->state->lock);
+    c->state->refresh = *refresh;
+    pthread_mutex_unlock(&c->state->lock);
+}
+
+struct config_refresh cluster_refresh(struct cluster *c)
+{
+    struct config_refresh refresh;
+
+    pthread_mutex_lock(&c->state->lock);
+    refresh = c->state->refresh;
+    pthread_mutex_unlock(&c->state->lock);
+    return refresh;
+}
+
+void cluster_config_changed(struct cluster *c)
+{
+    pthread_mutex_lock(&c->state->lock);
+    atomic_fetch_add_explicit(&c->version, 1, memory_order_release);
+    pthread_mutex_unlock(&c->state->lock);
 }
 
 uint64_t cluster_refresh_begin(struct cluster *c)

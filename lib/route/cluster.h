@@ -9,6 +9,7 @@
 #define REDISROUTE_ROUTE_CLUSTER_H
 
 #include "base/bytes.h"
+#include "config/config.h"
 #include "route/scripts.h"
 #include "route/topology.h"
 #include "stats/stats.h"
@@ -54,6 +55,17 @@ void cluster_migrating(struct cluster *, uint16_t slot, bool migrating);
 
 /* Something is wrong (a lost link, CLUSTERDOWN, a MOVED): the keeper should look. */
 void cluster_suspect(struct cluster *);
+
+/* A server sent a command elsewhere, and what it said is in force: whether the rest of the snapshot
+ * is old too is looked into, as often as the configuration says. */
+void cluster_redirected(struct cluster *, int64_t now_ms);
+
+/* What the configuration says of it. The last word counts. */
+void cluster_set_refresh(struct cluster *, const struct config_refresh *);
+struct config_refresh cluster_refresh(struct cluster *);
+
+/* Sessions look at the configuration again. */
+void cluster_config_changed(struct cluster *);
 
 /* Called after each cluster_suspect, from any thread. */
 void cluster_set_alarm(void (*alarm)(void));

@@ -5,11 +5,8 @@
 
 #include "stats/stats.h"
 
-enum { MODE_ON = 1, MODE_READS = 2 };
-
 _Atomic unsigned mirror_mode;
 
-static _Atomic uint32_t fraction = MIRROR_FRACTION_WHOLE;
 static _Atomic uint64_t outstanding;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for all below */
@@ -18,14 +15,13 @@ static size_t bytes_most;
 static bool keeper_sleeps = true;
 static void (*wake)(void);
 
-void mirror_turn_on(bool exclude_reads, uint32_t of_million, size_t most, void (*wake_keeper)(void))
+void mirror_turn_on(size_t most, void (*wake_keeper)(void))
 {
     pthread_mutex_lock(&lock);
     bytes_most = most;
     wake = wake_keeper;
     pthread_mutex_unlock(&lock);
-    atomic_store(&fraction, of_million);
-    atomic_store(&mirror_mode, exclude_reads ? MODE_ON : MODE_ON | MODE_READS);
+    atomic_store(&mirror_mode, 1);
 }
 
 void mirror_turn_off(void)
@@ -38,10 +34,10 @@ void mirror_turn_off(void)
 static bool is_about_data(const struct command *c)
 {
     static const bool about_connection[COMMAND_UNSUPPORTED + 1] = {
-        [COMMAND_STATE] = true,       [COMMAND_READ_MODE] = true, [COMMAND_CONNECTION] = true,
-        [COMMAND_QUIT] = true,        [COMMAND_RESET] = true,     [COMMAND_TRANSACTION] = true,
-        [COMMAND_SUBSCRIBE] = true,   [COMMAND_MONITOR] = true,   [COMMAND_UNSUBSCRIBE] = true,
-        [COMMAND_REPLY_MODE] = true,  [COMMAND_KILL] = true,      [COMMAND_TRACKING] = true,
+        [COMMAND_STATE] = true,      [COMMAND_READ_MODE] = true, [COMMAND_CONNECTION] = true,
+        [COMMAND_QUIT] = true,       [COMMAND_RESET] = true,     [COMMAND_TRANSACTION] = true,
+        [COMMAND_SUBSCRIBE] = true,  [COMMAND_MONITOR] = true,   [COMMAND_UNSUBSCRIBE] = true,
+        [COMMAND_REPLY_MODE] = true, [COMMAND_KILL] = true,      [COMMAND_TRACKING] = true,
     };
 
     return !about_connection[c->klass];
@@ -64,37 +60,68 @@ bool mirror_is_write(const struct command *c)
            is_script(c);
 }
 
-bool mirror_wants_reads(void)
-{
-    return (atomic_load_explicit(&mirror_mode, memory_order_relaxed) & MODE_READS) != 0;
-}
-
-bool mirror_wants(const struct command *c)
+bool mirror_wants(const struct config_mirror *mirror, const struct command *c)
 {
     return mirror_is_write(c) ||
-           (mirror_wants_reads() && (c->flags & COMMAND_READONLY) != 0 && is_about_data(c));
+           (!mirror->exclude_reads && (c->flags & COMMAND_READONLY) != 0 && is_about_data(c));
 }
 
-bool mirror_is_chosen(void)
+bool mirror_is_chosen(const struct config_mirror *mirror)
 {
     static _Thread_local uint64_t state;
-    uint32_t of_million = atomic_load_explicit(&fraction, memory_order_relaxed);
 
-    if (of_million >= MIRROR_FRACTION_WHOLE)
+    if (mirror->fraction >= MIRROR_FRACTION_WHOLE)
         return true;
     if (state == 0)
         state = (uint64_t)(uintptr_t)&state | 1;
     state ^= state << 13;
     state ^= state >> 7;
     state ^= state << 17;
-    return (state >> 11) % MIRROR_FRACTION_WHOLE < of_million;
+    return (state >> 11) % MIRROR_FRACTION_WHOLE < mirror->fraction;
+}
+
+/* --- targets --- */
+
+/* Filled from the front. Snapshots of the configuration stay, and so does what is pointed to. */
+static const struct config_cluster *_Atomic targets[MIRROR_TARGETS_MOST];
+
+const struct config_cluster *mirror_target_cluster(int target)
+{
+    return target < MIRROR_TARGETS_MOST ? atomic_load(&targets[target]) : NULL;
+}
+
+static int find_target(const struct config_cluster *cluster)
+{
+    const struct config_cluster *there;
+
+    for (int i = 0; i < MIRROR_TARGETS_MOST; i++) {
+        there = mirror_target_cluster(i);
+        if (there == NULL || strcmp(there->name, cluster->name) == 0) {
+            atomic_store(&targets[i], cluster);
+            return i;
+        }
+    }
+    return -1;
+}
+
+uint32_t mirror_target(struct config_mirror *mirror)
+{
+    int known = atomic_load_explicit(&mirror->target, memory_order_relaxed);
+
+    if (known == 0) {
+        pthread_mutex_lock(&lock);
+        known = find_target(mirror->cluster) + 1;
+        pthread_mutex_unlock(&lock);
+        atomic_store(&mirror->target, known);
+    }
+    return known > 0 ? UINT32_C(1) << (known - 1) : 0;
 }
 
 /* --- the queue --- */
 
-static bool append(const char *bytes, size_t length, uint32_t commands)
+static bool append(const char *bytes, size_t length, uint32_t commands, uint32_t to)
 {
-    struct mirror_entry entry = {(uint32_t)length, commands};
+    struct mirror_entry entry = {(uint32_t)length, commands, to};
 
     if (length > bytes_most || buffer_length(&queue) + sizeof entry + length > bytes_most ||
         buffer_reserve(&queue, sizeof entry + length) == NULL)
@@ -102,13 +129,13 @@ static bool append(const char *bytes, size_t length, uint32_t commands)
     return buffer_append(&queue, &entry, sizeof entry) && buffer_append(&queue, bytes, length);
 }
 
-void mirror_push(const char *bytes, size_t length, uint32_t commands)
+void mirror_push(const char *bytes, size_t length, uint32_t commands, uint32_t to)
 {
     void (*to_wake)(void) = NULL;
     bool queued;
 
     pthread_mutex_lock(&lock);
-    queued = append(bytes, length, commands);
+    queued = append(bytes, length, commands, to);
     if (queued && (keeper_sleeps || buffer_length(&queue) > bytes_most / 2)) {
         keeper_sleeps = false;
         to_wake = wake;

@@ -9,6 +9,7 @@
 #define REDISROUTE_ROUTE_MIRROR_H
 
 #include "base/buffer.h"
+#include "config/config.h"
 #include "route/command.h"
 
 #include <stdatomic.h>
@@ -16,12 +17,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MIRROR_FRACTION_WHOLE = 1000000 };
+enum { MIRROR_FRACTION_WHOLE = 1000000, MIRROR_TARGETS_MOST = 32 };
 
 /* In the queue each entry is one of these and then its bytes: a command, or a transaction. */
 struct mirror_entry {
     uint32_t length;
     uint32_t commands;
+    uint32_t targets; /* a bit each */
 };
 
 enum mirror_count {
@@ -37,7 +39,7 @@ enum mirror_count {
     MIRROR_COUNTS
 };
 
-/* Nonzero while there is a target. */
+/* Nonzero while some listener has a mirror. */
 extern _Atomic unsigned mirror_mode;
 
 static inline bool mirror_is_on(void)
@@ -45,21 +47,26 @@ static inline bool mirror_is_on(void)
     return __builtin_expect(atomic_load_explicit(&mirror_mode, memory_order_relaxed) != 0, 0);
 }
 
-/* From now on; `fraction` of MIRROR_FRACTION_WHOLE. `wake` is called, with no lock held, when
- * there is something to take for a keeper that sleeps. */
-void mirror_turn_on(bool exclude_reads, uint32_t fraction, size_t bytes_most, void (*wake)(void));
+/* From now on. `wake` is called, with no lock held, when there is something to take for a keeper
+ * that sleeps. */
+void mirror_turn_on(size_t bytes_most, void (*wake)(void));
 void mirror_turn_off(void);
 
 /* Whether a command of that row (NULL: unknown) is mirrored: what changes data, or may (scripts,
  * PUBLISH, commands nobody knows), and what reads it unless that is excluded. Never what is about
  * the connection or the server. */
-bool mirror_wants(const struct command *);
 bool mirror_is_write(const struct command *);
-bool mirror_wants_reads(void);
-/* Throws the dice for the fraction. */
-bool mirror_is_chosen(void);
+bool mirror_wants(const struct config_mirror *, const struct command *);
+/* Throws the dice for its fraction. */
+bool mirror_is_chosen(const struct config_mirror *);
 
-void mirror_push(const char *bytes, size_t length, uint32_t commands);
+/* The bit of a mirror's target: of all mirrors that name the same cluster, the same, for as long as
+ * the process lives. 0: there are MIRROR_TARGETS_MOST others. */
+uint32_t mirror_target(struct config_mirror *);
+/* Where a target is; by number, up to the first that is NULL. */
+const struct config_cluster *mirror_target_cluster(int target);
+
+void mirror_push(const char *bytes, size_t length, uint32_t commands, uint32_t targets);
 
 /* Swaps the queue's content for the empty buffer `into`. When there is none, false, and the next
  * mirror_push wakes the keeper if `sleeping`. */

@@ -169,7 +169,7 @@ static bool on_moved(struct session *s, struct redirected *r)
     same = link_is(r->link, host.data, host.length, r->what.port);
     r->part->target = NULL;
     r->part->slot = r->what.slot;
-    cluster_suspect(s->cluster);
+    cluster_redirected(s->cluster, session_now(s));
     if (same) {
         /* The node behind this address is another than the one that the cluster means. */
         r->link->must_close = r->link->sent.head == NULL;
@@ -279,6 +279,11 @@ static bool redirected(struct session *s, struct redirected *r)
 {
     if (r->what.action != REDIRECT_NONE)
         stats_add(STATS_MOVED + (r->what.action - REDIRECT_MOVED), 1);
+    if (s->settings.no_redirection &&
+        (r->what.action == REDIRECT_MOVED || r->what.action == REDIRECT_ASK)) {
+        cluster_suspect(s->cluster);
+        return false;
+    }
     if (r->part->away && reads_refused(s, r->part, r->link, &r->what))
         return true;
     if (handler_of[r->what.action] == NULL || s->topology == NULL)

@@ -26,7 +26,7 @@ void plan_reset(struct session *s, const struct line *line)
         return;
     }
     transaction_reset(s);
-    s->guards = 0;
+    s->guards &= GUARD_CONFIG;
     s->tracks = false;
     if (s->feeds != NULL)
         feeds_reset(s);

@@ -9,6 +9,8 @@
 struct copies {
     struct buffer transaction; /* MULTI and what followed so far */
     uint32_t commands;         /* in it; 0: nothing is collected */
+    uint32_t targets;          /* that are to have it … */
+    uint32_t targets_of_writes; /* … and those of them that are to have it only if it writes */
     bool writes;
 };
 
@@ -50,18 +52,40 @@ static void collect(struct session *s, const struct command *c, const char *byte
 
 static void begin(struct session *s, const char *bytes, size_t length)
 {
+    uint32_t targets = 0, of_writes = 0;
+
     forget(s);
-    if (!mirror_is_chosen())
+    for (struct config_mirror *m = s->settings.mirrors; m != NULL; m = m->next)
+        if (mirror_is_chosen(m)) {
+            targets |= mirror_target(m);
+            of_writes |= m->exclude_reads ? mirror_target(m) : 0;
+        }
+    if (targets == 0)
         return;
     s->copies = calloc(1, sizeof *s->copies);
     if (s->copies != NULL)
         collect(s, NULL, bytes, length);
-    if (s->copies != NULL)
-        s->copies->writes = false;
+    if (s->copies == NULL)
+        return;
+    s->copies->writes = false;
+    s->copies->targets = targets;
+    s->copies->targets_of_writes = of_writes;
+}
+
+static uint32_t targets_of(const struct session *s, const struct command *c)
+{
+    uint32_t targets = 0;
+
+    for (struct config_mirror *m = s->settings.mirrors; m != NULL; m = m->next)
+        if (mirror_wants(m, c) && mirror_is_chosen(m))
+            targets |= mirror_target(m);
+    return targets;
 }
 
 void copy_command(struct session *s, const struct command *c, const char *bytes, size_t length)
 {
+    uint32_t targets;
+
     if (s->settings.is_mirror || s->state == SESSION_LOCKED)
         return;
     if (s->state == SESSION_TRANSACTING) {
@@ -71,29 +95,31 @@ void copy_command(struct session *s, const struct command *c, const char *bytes,
     }
     if (c != NULL && c->klass == COMMAND_TRANSACTION && strcmp(c->name, "multi") == 0)
         begin(s, bytes, length);
-    else if (!mirror_wants(c) || !mirror_is_chosen())
+    else if ((targets = targets_of(s, c)) == 0)
         return;
     else if (blocks(s, c))
         mirror_count(MIRROR_DROPPED_BLOCKING, 1);
     else if (s->greetings != NULL && selects(s))
         mirror_count(MIRROR_DROPPED_DATABASE, 1);
     else
-        mirror_push(bytes, length, 1);
+        mirror_push(bytes, length, 1, targets);
 }
 
 void copy_transaction_ended(struct session *s, const char *reply)
 {
     struct copies *copies = s->copies;
+    uint32_t targets;
 
     if (copies == NULL)
         return;
+    targets = copies->writes ? copies->targets : copies->targets & ~copies->targets_of_writes;
     if (reply == NULL || reply[0] != '*' || reply[1] == '-')
         mirror_count(MIRROR_DROPPED_ABORTED, copies->commands);
     else if (s->greetings != NULL && selects(s))
         mirror_count(MIRROR_DROPPED_DATABASE, copies->commands);
-    else if (copies->writes || mirror_wants_reads())
+    else if (targets != 0)
         mirror_push(buffer_bytes(&copies->transaction), buffer_length(&copies->transaction),
-                    copies->commands);
+                    copies->commands, targets);
     forget(s);
 }
 

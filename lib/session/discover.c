@@ -26,6 +26,8 @@ static void become_routing(struct session *s, struct cluster *cluster)
     s->single = atomic_load(&cluster->single);
     s->state = SESSION_ROUTING;
     s->stalled = false;
+    if (s->settings.configure != NULL)
+        cluster_set_refresh(cluster, &s->settings.refresh);
     session_adopt(s);
     for (const struct greeting *g = s->greetings; g != NULL; g = g->next)
         cluster_set_credentials(cluster, (struct bytes){g->bytes, g->length});

@@ -596,7 +596,7 @@ static bool begin_late(struct session *s)
     return true;
 }
 
-bool session_set_read_policy(struct session *s, enum read_policy policy, size_t ahead, bool stays)
+static bool set_policy(struct session *s, enum read_policy policy, size_t ahead, bool stays)
 {
     struct override *o, **at = &s->overrides;
 
@@ -615,6 +615,18 @@ bool session_set_read_policy(struct session *s, enum read_policy policy, size_t 
         at = &(*at)->next;
     *at = o;
     return s->reads != NULL || s->topology == NULL || begin_late(s);
+}
+
+bool session_set_read_policy(struct session *s, enum read_policy policy, size_t ahead, bool stays)
+{
+    s->policy_is_own |= stays;
+    return set_policy(s, policy, ahead, stays);
+}
+
+void reads_change_policy(struct session *s, enum read_policy policy)
+{
+    if (!set_policy(s, policy, 0, true))
+        session_end(s, ENOMEM);
 }
 
 /* The first policy begins when what was not enlisted is answered. */

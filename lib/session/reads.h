@@ -20,6 +20,8 @@
 
 /* Takes a snapshot's nodes over, and begins with it if the policy demands it. False: out of memory. */
 bool reads_adopt(struct session *);
+/* The configuration says so, from the next command on. */
+void reads_change_policy(struct session *, enum read_policy);
 void reads_destroy(struct session *);
 
 /* A part on its way to where it belongs. True: it was sent, or held, or answered here. */

@@ -450,4 +450,6 @@ void session_adopt(struct session *s)
     trouble_release_all(s);
     if (s->feeds != NULL)
         feeds_adopted(s);
+    if (s->settings.configure != NULL && config_get()->version != s->configured)
+        s->guards |= GUARD_CONFIG;
 }

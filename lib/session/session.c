@@ -30,7 +30,25 @@ struct session *session_create(const struct session_settings *settings)
     s->home->node = NODE_NONE;
     s->links = s->home;
     s->settings.host = s->home->host;
+    if (settings->configure != NULL)
+        s->configured = config_get()->version;
     return s;
+}
+
+void session_configure(struct session *s)
+{
+    enum read_policy before = s->settings.read_policy;
+    uint64_t version = config_get()->version;
+
+    s->guards &= (uint8_t)~GUARD_CONFIG;
+    if (s->settings.configure == NULL || s->configured == version)
+        return;
+    s->configured = version;
+    s->settings.configure(&s->settings);
+    if (s->cluster != NULL)
+        cluster_set_refresh(s->cluster, &s->settings.refresh);
+    if (s->settings.read_policy != before && !s->policy_is_own)
+        reads_change_policy(s, s->settings.read_policy);
 }
 
 void session_destroy(struct session *s)
@@ -94,6 +112,8 @@ bool session_accept(struct session *s, const char *bytes, size_t length)
         return accept_plain(s, bytes, length);
     if (s->cluster != NULL && cluster_version(s->cluster) != s->version)
         session_adopt(s);
+    if ((s->guards & GUARD_CONFIG) != 0)
+        session_configure(s);
     if (buffer_length(&s->in) == 0)
         planned = plan_bytes(s, bytes, length);
     if (planned < length) {

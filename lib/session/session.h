@@ -21,6 +21,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "config/config.h"
 #include "config/read_policy.h"
 #include "link/link.h"
 #include "route/cluster.h"
@@ -51,6 +52,14 @@ struct session_settings {
     int64_t read_your_writes_ms; /* how long reads of a slot stay with the master after a write */
     const char *zone;            /* ours; NULL or empty: unknown. Outlives the session */
     bool is_mirror; /* of the keeper: what it sends is mirrored no further */
+    bool no_redirection; /* MOVED and ASK are the application's */
+    struct config_mirror *mirrors; /* what is copied to whom; outlives the session */
+    struct config_refresh refresh; /* for its cluster */
+    /* Puts what the configuration says now in these settings. NULL: they stay. The address is the
+     * one that the program dialled. */
+    void (*configure)(struct session_settings *);
+    char dialled_host[46];
+    uint16_t dialled_port;
 };
 
 /* Modes of the connection, bits of session.guards: while there is one, every command is looked at
@@ -60,6 +69,7 @@ enum session_guard {
     GUARD_MONITOR = 1 << 1,    /* the keyspace is out of reach */
     GUARD_SILENT = 1 << 2,     /* CLIENT REPLY OFF: replies are not delivered … */
     GUARD_SKIP = 1 << 3,       /* … or that of the next command is not */
+    GUARD_CONFIG = 1 << 4,     /* the configuration has changed; the next command looks */
 };
 
 /* What the session keeps of AUTH, HELLO, CLIENT SETNAME …: replayed on every new link. */
@@ -112,6 +122,8 @@ struct session {
     enum read_policy policy;    /* of what is planned next */
     enum read_policy policy_before; /* once: of what is planned after the next */
     bool once;
+    bool policy_is_own;  /* was set in code: the configuration's does not matter */
+    uint64_t configured; /* version of the configuration that the settings are of */
     uint32_t unanswered; /* requests without a reply */
     uint32_t troubles;   /* slots with a record */
     struct request *barrier; /* nothing behind it is planned before it is answered */
@@ -176,6 +188,8 @@ void session_advance(struct session *);
 
 /* Takes a newer snapshot, when there is one. */
 void session_adopt(struct session *);
+/* Takes the settings of a newer configuration, when there is one. */
+void session_configure(struct session *);
 
 /* Ends the session: errno value, or 0. What is deliverable stays deliverable. */
 void session_end(struct session *, int why);

@@ -54,28 +54,40 @@ static bool is_blocking(const struct endpoint *ep)
 
 /* --- making --- */
 
-static bool make_session(struct endpoint *ep)
+/* What the configuration says of connections to the dialled address. */
+static void configure(struct session_settings *settings)
 {
     const struct config *config = config_get();
+    const struct config_listener *l =
+        config_listener(config, settings->dialled_host, settings->dialled_port);
+
+    settings->failover_timeout_ms = l->failover_timeout_ms;
+    settings->connect_timeout_ms = l->connect_timeout_ms;
+    settings->link_idle_timeout_ms = config->link_idle_timeout_ms;
+    settings->read_policy = (enum read_policy)l->read_policy;
+    settings->read_your_writes_ms = config->read_your_writes_ms;
+    settings->zone = config->zone;
+    settings->no_redirection = !l->redirection;
+    settings->mirrors = l->mirrors;
+    settings->refresh = (struct config_refresh){.redirect_threshold = -1};
+    if (l->cluster != NULL)
+        settings->refresh = l->cluster->refresh;
+}
+
+static bool make_session(struct endpoint *ep)
+{
     char host[INET6_ADDRSTRLEN];
-    struct session_settings settings = {
-        .host = host,
-        .failover_timeout_ms = config->failover_timeout_ms,
-        .connect_timeout_ms = config->connect_timeout_ms,
-        .link_idle_timeout_ms = config->link_idle_timeout_ms,
-        .clock = clock_now_ms,
-        .read_policy = (enum read_policy)config->read_policy,
-        .read_your_writes_ms = config->read_your_writes_ms,
-        .zone = config->zone,
-    };
+    struct session_settings settings = {.host = host, .clock = clock_now_ms, .configure = configure};
 
     keeper_prepare();
-    address_text((struct sockaddr *)&ep->address, host, &settings.port);
+    address_text((struct sockaddr *)&ep->address, settings.dialled_host, &settings.dialled_port);
+    address_text((struct sockaddr *)&ep->seed, host, &settings.port);
+    configure(&settings);
     ep->session = session_create(&settings);
     if (ep->session == NULL)
         return false;
-    ep->session->home->address = ep->address;
-    ep->session->home->address_length = ep->address_length;
+    ep->session->home->address = ep->seed;
+    ep->session->home->address_length = ep->seed_length;
     return true;
 }
 
@@ -129,9 +141,9 @@ static void free_endpoint(struct endpoint *ep)
     free(ep);
 }
 
-static struct endpoint *create(int fd, const struct sockaddr *address, socklen_t length, bool async)
+static struct endpoint *create(int fd, const struct seed *seed, bool async)
 {
-    struct endpoint *ep = length > sizeof ep->address ? NULL : calloc(1, sizeof *ep);
+    struct endpoint *ep = calloc(1, sizeof *ep);
 
     if (ep == NULL)
         return NULL;
@@ -139,8 +151,10 @@ static struct endpoint *create(int fd, const struct sockaddr *address, socklen_t
     ep->peer = -1;
     ep->kind = async ? ENDPOINT_ASYNC : ENDPOINT_NONBLOCK;
     ep->generation = atomic_load(&keeper_generation);
-    memcpy(&ep->address, address, length);
-    ep->address_length = length;
+    ep->address = seed->dialled;
+    ep->address_length = seed->dialled_length;
+    ep->seed = seed->address;
+    ep->seed_length = seed->length;
     if ((async && (!make_session(ep) || !become_poller(ep))) || !descriptor_set(fd, ep)) {
         free_endpoint(ep);
         return NULL;
@@ -162,10 +176,9 @@ bool endpoint_is_connecting_to(const struct endpoint *ep, const struct sockaddr 
     return fstat(ep->fd, &st) == 0 && !S_ISSOCK(st.st_mode);
 }
 
-struct endpoint *endpoint_create(int fd, const struct sockaddr *address, socklen_t length,
-                                 bool async)
+struct endpoint *endpoint_create(int fd, const struct seed *seed, bool async)
 {
-    return plain_by_now(address) ? NULL : create(fd, address, length, async);
+    return plain_by_now(seed_address(seed)) ? NULL : create(fd, seed, async);
 }
 
 /* --- the descriptor that the program sees --- */
@@ -290,10 +303,9 @@ static void settle(struct endpoint *ep)
         keeper_forward_arm(ep->forward, ep->fd);
 }
 
-struct endpoint *endpoint_create_stream(int fd, const struct sockaddr *address, socklen_t length,
-                                        int64_t connect_timeout_ms)
+struct endpoint *endpoint_create_stream(int fd, const struct seed *seed, int64_t connect_timeout_ms)
 {
-    struct endpoint *ep = create(fd, address, length, true);
+    struct endpoint *ep = create(fd, seed, true);
 
     if (ep == NULL) {
         close(fd);

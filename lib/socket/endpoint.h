@@ -25,6 +25,7 @@
 #include "session/session.h"
 #include "socket/descriptor.h"
 #include "socket/poller.h"
+#include "socket/seed.h"
 
 enum endpoint_kind {
     ENDPOINT_BLOCKING,
@@ -45,21 +46,22 @@ struct endpoint {
     struct poller *poller; /* NULL: links are waited for with poll() */
     struct forward *forward;
     struct wire_settings wire;
-    struct sockaddr_storage address;
+    struct sockaddr_storage address; /* that the program dialled */
     socklen_t address_length;
+    struct sockaddr_storage seed; /* that was connected to */
+    socklen_t seed_length;
 };
 
 /* For a socket on which connect() was called; `async` when hiredis' asynchronous
  * layer did. NULL: the descriptor stays an ordinary one. */
-struct endpoint *endpoint_create(int fd, const struct sockaddr *, socklen_t, bool async);
+struct endpoint *endpoint_create(int fd, const struct seed *, bool async);
 
 /* connect() to the same address was called before, on the same open file. */
 bool endpoint_is_connecting_to(const struct endpoint *, const struct sockaddr *, socklen_t);
 
 /* As the asynchronous kind, but for those who write and read bytes themselves: a server that is no
  * cluster is a pipe through the session. The descriptor is the endpoint's, also when this fails. */
-struct endpoint *endpoint_create_stream(int fd, const struct sockaddr *, socklen_t,
-                                        int64_t connect_timeout_ms);
+struct endpoint *endpoint_create_stream(int fd, const struct seed *, int64_t connect_timeout_ms);
 
 /* As the system calls of the same name: -1 and errno. */
 ssize_t endpoint_write(struct endpoint *, const void *bytes, size_t length);

@@ -28,17 +28,22 @@ static int connect_again(struct endpoint *ep, const struct sockaddr *address, so
 int seam_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
     struct endpoint *ep = descriptor_find(fd);
+    bool routed = (address->sa_family == AF_INET || address->sa_family == AF_INET6) &&
+                  !config_get()->off;
+    bool async = hooks_connecting_async();
+    struct seed seed;
     int result, error;
 
     if (ep != NULL && endpoint_is_connecting_to(ep, address, length))
         return connect_again(ep, address, length);
     if (ep != NULL)
         endpoint_forget(ep);
-    result = connect(fd, address, length);
+    if (!routed || !seed_choose(&seed, address, length, async))
+        return connect(fd, address, length);
+    result = connect(fd, seed_address(&seed), seed.length);
     error = errno;
-    if ((result == 0 || error == EINPROGRESS) &&
-        (address->sa_family == AF_INET || address->sa_family == AF_INET6) && !config_get()->off)
-        endpoint_create(fd, address, length, hooks_connecting_async());
+    if (result == 0 || error == EINPROGRESS)
+        endpoint_create(fd, &seed, async);
     errno = error;
     return result;
 }

@@ -45,15 +45,15 @@ static struct addrinfo *look_up(const char *host, int port)
 }
 
 /* A socket on which connect() has begun; -1 and errno. */
-static int begin_to_connect(const struct addrinfo *address)
+static int begin_to_connect(const struct seed *seed)
 {
     int on = 1, error;
-    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(seed->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd == -1)
         return -1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(fd, address->ai_addr, address->ai_addrlen) == 0 || errno == EINPROGRESS)
+    if (connect(fd, seed_address(seed), seed->length) == 0 || errno == EINPROGRESS)
         return fd;
     error = errno;
     close(fd);
@@ -64,12 +64,14 @@ static int begin_to_connect(const struct addrinfo *address)
 static struct endpoint *open_endpoint(const struct addrinfo *address, int64_t connect_timeout_ms)
 {
     static const struct wire_option no_delay = {IPPROTO_TCP, TCP_NODELAY, 1};
-    int fd = begin_to_connect(address);
     struct endpoint *ep;
+    struct seed seed;
+    int fd;
 
-    if (fd == -1)
+    if (!seed_choose(&seed, address->ai_addr, address->ai_addrlen, true) ||
+        (fd = begin_to_connect(&seed)) == -1)
         return NULL;
-    ep = endpoint_create_stream(fd, address->ai_addr, address->ai_addrlen, connect_timeout_ms);
+    ep = endpoint_create_stream(fd, &seed, connect_timeout_ms);
     if (ep == NULL)
         errno = ENOMEM;
     else

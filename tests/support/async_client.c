@@ -45,9 +45,14 @@ static void on_disconnect(const redisAsyncContext *ac, int status)
 
 void async_open(struct async_client *client, struct loop *loop, int port)
 {
+    async_open_host(client, loop, "127.0.0.1", port);
+}
+
+void async_open_host(struct async_client *client, struct loop *loop, const char *host, int port)
+{
     client->loop = loop;
     client->port = port;
-    client->ac = redisAsyncConnect("127.0.0.1", port);
+    client->ac = redisAsyncConnect(host, port);
     ck_assert_ptr_nonnull(client->ac);
     ck_assert_msg(!client->ac->err, "redisAsyncConnect: %s", client->ac->errstr);
     client->ac->data = client;

@@ -27,6 +27,7 @@ struct async_client {
 /* redisAsyncConnect to a loopback port, attached to the loop, with both callbacks set. Fails the
  * test when redisAsyncConnect itself fails. */
 void async_open(struct async_client *client, struct loop *loop, int port);
+void async_open_host(struct async_client *client, struct loop *loop, const char *host, int port);
 
 /* redisAsyncDisconnect, and turns until the disconnect callback has come, with REDIS_OK. */
 void async_close(struct async_client *client);

@@ -1,0 +1,99 @@
+#include "keeper/reload.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "config/config.h"
+#include "keeper/replay.h"
+#include "route/cluster.h"
+#include "stats/stats.h"
+
+/* A look is a stat() a file: it sees every way of changing one, symlinks that are swapped and
+ * network file systems included. Two in a row that agree are needed, since a file may be half
+ * written. */
+enum { LOOK_MS = 350 };
+
+struct look {
+    uint64_t sum; /* of what stat() says of all files */
+};
+
+static struct look in_force, last;
+static bool begun;
+static int64_t due_ms;
+
+bool reload_is_wanted(void)
+{
+    return config_files() != NULL && !config_get()->off;
+}
+
+static uint64_t mix(uint64_t sum, uint64_t value)
+{
+    return (sum ^ value) * UINT64_C(1099511628211);
+}
+
+static struct look look(void)
+{
+    struct look l = {0};
+
+    for (const char *files = config_files(); *files != '\0';) {
+        size_t length = strcspn(files, ":");
+        char *path = strndup(files, length);
+        struct stat st;
+
+        if (path != NULL && length > 0 && stat(path, &st) == 0) {
+            l.sum = mix(mix(l.sum, (uint64_t)st.st_dev), (uint64_t)st.st_ino);
+            l.sum = mix(mix(l.sum, (uint64_t)st.st_size), (uint64_t)st.st_mtim.tv_sec);
+            l.sum = mix(l.sum, (uint64_t)st.st_mtim.tv_nsec);
+        }
+        l.sum = mix(l.sum, 1);
+        free(path);
+        files += length + (files[length] == ':');
+    }
+    return l;
+}
+
+static void put_in_force(void (*wake)(void))
+{
+    replay_configure(wake);
+    stats_set_commands(config_get()->any_command_stats);
+    for (struct cluster *c = cluster_first(); c != NULL; c = c->next)
+        cluster_config_changed(c);
+}
+
+static void reload(void (*wake)(void))
+{
+    struct complaint complaint = {""};
+
+    switch (config_reload(&complaint)) {
+    case 1:
+        put_in_force(wake);
+        break;
+    case -1:
+        log_write(LOG_ERROR, "%s; what was in force stays", complaint.text);
+        break;
+    default:
+        break;
+    }
+}
+
+int64_t reload_advance(int64_t now_ms, void (*wake)(void))
+{
+    struct look now;
+
+    if (!reload_is_wanted())
+        return -1;
+    if (begun && now_ms < due_ms)
+        return due_ms;
+    due_ms = now_ms + LOOK_MS;
+    now = look();
+    /* What the files said when they were read is not known: the first time they are read again. */
+    if (now.sum != in_force.sum && begun && now.sum == last.sum) {
+        in_force = now;
+        reload(wake);
+    }
+    last = now;
+    begun = true;
+    return due_ms;
+}

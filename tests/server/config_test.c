@@ -1,0 +1,503 @@
+/* The configuration file, as it takes effect: where commands went is proved by the servers. */
+#define _GNU_SOURCE
+#include <hiredis/hiredis.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../support/async_client.h"
+#include "../support/cluster.h"
+#include "../support/die.h"
+#include "../support/expect.h"
+#include "../support/loop.h"
+#include "../support/server.h"
+#include "../support/suite.h"
+#include "../support/target.h"
+#include "../support/until.h"
+#include "redisroute/redisroute.h"
+
+enum { MASTERS = 2, NODES = 2 * MASTERS, SWITCHES = 10, DEPTH = 50 };
+
+/* Nobody listens at these; the configuration says where they lead. */
+static const char listener[] = "127.0.0.9", other_listener[] = "127.0.0.8";
+enum { PORT = 6379 };
+
+static struct cluster *cluster;
+static struct server *mirror, *other_mirror;
+static char *key, folder[64], path[96], log_path[96];
+
+static bool is_named(int by, int node)
+{
+    char *text = cluster_command(cluster, by, "CLUSTER SLOTS"), port[16];
+    bool named;
+
+    snprintf(port, sizeof port, "%d", cluster_port(cluster, node));
+    named = strstr(text, port) != NULL;
+    free(text);
+    return named;
+}
+
+static void setup(void)
+{
+    cluster = cluster_start(&(struct cluster_options){
+        .masters = MASTERS, .replicas = 1, .extra = "repl-diskless-sync-delay 0\n"});
+    mirror = server_start(&(struct server_options){0});
+    other_mirror = server_start(&(struct server_options){0});
+    key = cluster_key_for(cluster, 0, 0);
+    for (int i = 0; i < MASTERS; i++) {
+        char *first = cluster_key_for(cluster, i, 0);
+
+        free(cluster_command(cluster, i, "SET %s v", first));
+        free(first);
+    }
+    for (int by = 0; by < NODES; by++)
+        for (int node = 0; node < NODES; node++)
+            UNTIL(is_named(by, node));
+}
+
+static void teardown(void)
+{
+    server_stop(mirror);
+    server_stop(other_mirror);
+    cluster_stop(cluster);
+    free(key);
+}
+
+/* Every test is a process of its own, whose configuration is read at the first context. */
+static void begin(void)
+{
+    char text[128];
+
+    strcpy(folder, "/tmp/redisroute-config-XXXXXX");
+    MUST(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/redisroute.yaml", folder);
+    snprintf(log_path, sizeof log_path, "%s/log", folder);
+    snprintf(text, sizeof text, "info:%s", log_path);
+    setenv("REDISROUTE_CONFIG", path, 1);
+    setenv("REDISROUTE_LOG", text, 1);
+}
+
+static void end(void)
+{
+    char text[128];
+
+    snprintf(text, sizeof text, "rm -r %s", folder);
+    MUST(system(text) == 0);
+}
+
+/* In one step, as tools that care do it. */
+static void write_file(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void write_file(const char *format, ...)
+{
+    char beside[128];
+    FILE *file;
+    va_list args;
+
+    snprintf(beside, sizeof beside, "%s.new", path);
+    file = fopen(beside, "w");
+    MUST(file);
+    va_start(args, format);
+    vfprintf(file, format, args);
+    va_end(args);
+    MUST(fclose(file) == 0 && rename(beside, path) == 0);
+}
+
+/* A dead endpoint first: any one that is alive is enough. */
+static const char cluster_text[] = "clusters:\n"
+                                   "- name: main\n"
+                                   "  endpoints: [127.0.0.1:1, 127.0.0.1:%d, 127.0.0.1:%d]\n"
+                                   "- name: copy\n  endpoints: [127.0.0.1:%d]\n"
+                                   "- name: other\n  endpoints: [127.0.0.1:%d]\n";
+
+static char *clusters(void)
+{
+    char *text;
+
+    MUST(asprintf(&text, cluster_text, cluster_port(cluster, 0), cluster_port(cluster, 1),
+                  server_port(mirror), server_port(other_mirror)) > 0);
+    return text;
+}
+
+/* One listener; `settings` and `route` are more of theirs. */
+static void listen_with(const char *settings, const char *route)
+{
+    char *text = clusters();
+
+    write_file("%slisteners:\n- address: %s:%d\n  redis_proxy:\n    settings: {op_timeout: 30s%s}\n"
+               "    prefix_routes: {catch_all_route: {cluster: main%s}}\n",
+               text, listener, PORT, settings, route);
+    free(text);
+}
+
+static redisContext *dial(const char *host)
+{
+    redisContext *c = redisConnect(host, PORT);
+
+    ck_assert_ptr_nonnull(c);
+    ck_assert_msg(c->err == 0, "%s", c->errstr);
+    return c;
+}
+
+static bool log_says(const char *words)
+{
+    char line[4096];
+    FILE *file = fopen(log_path, "r");
+    bool found = false;
+
+    while (file && fgets(line, sizeof line, file))
+        found = found || strstr(line, words);
+    if (file)
+        fclose(file);
+    return found;
+}
+
+static long calls(int node, const char *command)
+{
+    return server_calls(cluster_server(cluster, node), command);
+}
+
+/* --- what a file says --- */
+
+START_TEST(test_any_endpoint_will_do)
+{
+    redisContext *c;
+
+    begin();
+    listen_with("", "");
+    for (int i = 0; i < 5; i++) {
+        c = dial(listener);
+        EXPECT(c, "OK", "SET %s v%d", key, i);
+        EXPECT(c, "PONG", "PING");
+        redisFree(c);
+    }
+    end();
+}
+END_TEST
+
+START_TEST(test_any_endpoint_will_do_asynchronously)
+{
+    struct async_client client = {0};
+    struct loop *loop = loop_create(_i);
+
+    begin();
+    listen_with("", "");
+    async_open_host(&client, loop, listener, PORT);
+    async_expect(&client, "OK", "SET %s v", key);
+    async_expect(&client, "v", "GET %s", key);
+    async_finish(&client);
+    async_close(&client);
+    loop_destroy(loop);
+    end();
+}
+END_TEST
+
+START_TEST(test_read_policy_and_statistics)
+{
+    long before = calls(MASTERS, "get"), at_master = calls(0, "get");
+    redisContext *c;
+    size_t length;
+    char *text;
+
+    begin();
+    listen_with(", read_policy: REPLICA, enable_command_stats: true", "");
+    c = dial(listener);
+    EXPECT(c, "OK", "SET %s v", key);
+    for (int i = 0; i < DEPTH; i++)
+        freeReplyObject(redisCommand(c, "GET %s", key));
+    ck_assert_int_eq(calls(MASTERS, "get") - before, DEPTH);
+    ck_assert_int_eq(calls(0, "get"), at_master);
+    length = redisRouteStatsText(NULL, 0);
+    text = malloc(length + 1);
+    redisRouteStatsText(text, length + 1);
+    ck_assert_ptr_nonnull(strstr(text, "command=\"get\"} 50\n"));
+    free(text);
+    redisFree(c);
+    end();
+}
+END_TEST
+
+/* The environment has the last word. */
+START_TEST(test_environment_is_later_than_the_file)
+{
+    long before = calls(MASTERS, "get");
+    redisContext *c;
+
+    begin();
+    setenv("REDISROUTE_READ_POLICY", "MASTER", 1);
+    listen_with(", read_policy: REPLICA", "");
+    c = dial(listener);
+    EXPECT(c, "OK", "SET %s v", key);
+    EXPECT(c, "v", "GET %s", key);
+    ck_assert_int_eq(calls(MASTERS, "get"), before);
+    redisFree(c);
+    end();
+}
+END_TEST
+
+START_TEST(test_redirection_may_be_left_to_the_program)
+{
+    int slot = cluster_slot("wanderer"), from = cluster_owner_of_slot(cluster, 0, slot);
+    redisContext *c;
+
+    begin();
+    listen_with(", enable_redirection: false", "");
+    c = dial(listener);
+    EXPECT(c, "OK", "SET wanderer v");
+    cluster_migrate(cluster, slot, from, 1 - from);
+    EXPECT_ERROR(c, "MOVED", "GET wanderer");
+    redisFree(c);
+    cluster_migrate(cluster, slot, 1 - from, from);
+    end();
+}
+END_TEST
+
+START_TEST(test_listeners_have_mirrors_of_their_own)
+{
+    redisContext *c, *other;
+    char *text = clusters();
+
+    begin();
+    write_file("%slisteners:\n"
+               "- {address: '%s:%d', redis_proxy: {settings: {op_timeout: 30s}, prefix_routes: "
+               "{catch_all_route: {cluster: main, request_mirror_policy: "
+               "[{cluster: copy, exclude_read_commands: true}]}}}}\n"
+               "- {address: '%s:%d', redis_proxy: {settings: {op_timeout: 30s}, prefix_routes: "
+               "{catch_all_route: {cluster: main, request_mirror_policy: [{cluster: copy}, "
+               "{cluster: other}]}}}}\n",
+               text, listener, PORT, other_listener, PORT);
+    free(text);
+    c = dial(listener);
+    other = dial(other_listener);
+    EXPECT(c, "OK", "SET first 1");
+    EXPECT(c, "1", "GET first");
+    EXPECT(other, "OK", "SET second 2");
+    EXPECT(other, "2", "GET second");
+    EXPECT(c, "OK", "SET last 1");
+    UNTIL(server_calls(mirror, "set") == 3);
+    UNTIL(server_calls(mirror, "get") == 1);
+    UNTIL(server_calls(other_mirror, "set") == 1);
+    UNTIL(server_calls(other_mirror, "get") == 1);
+    redisFree(c);
+    redisFree(other);
+    end();
+}
+END_TEST
+
+START_TEST(test_a_bad_file_at_the_start)
+{
+    redisContext *c;
+
+    begin();
+    write_file("read_policy: SLAVE\n");
+    c = connect_port(cluster_port(cluster, 0));
+    EXPECT(c, "OK", "SET %s v", key);
+    EXPECT(c, "v", "GET %s", key);
+    ck_assert(log_says("redisroute.yaml:1:14: read_policy: \"SLAVE\" is not one of MASTER"));
+    redisFree(c);
+    end();
+}
+END_TEST
+
+START_TEST(test_check)
+{
+    char why[256];
+
+    begin();
+    listen_with("", "");
+    ck_assert_int_eq(redisRouteCheckConfig(path, why, sizeof why), 0);
+    ck_assert_str_eq(why, "");
+    listen_with("", ", request_mirror_policy: [{cluster: nowhere}]");
+    ck_assert_int_eq(redisRouteCheckConfig(path, why, sizeof why), -1);
+    ck_assert_ptr_nonnull(strstr(why, "request_mirror_policy[0]"));
+    ck_assert_ptr_nonnull(strstr(why, "there is no cluster \"nowhere\""));
+    ck_assert_int_eq(redisRouteCheckConfig(NULL, NULL, 0), -1);
+    end();
+}
+END_TEST
+
+/* --- a file that changes --- */
+
+struct load {
+    atomic_bool stop;
+    unsigned long replies;
+};
+
+/* Pipelines of reads and counted writes: every reply is the one that belongs there. */
+static void *keep_busy(void *data)
+{
+    struct load *load = data;
+    redisContext *c = dial(listener);
+    long long n = 0;
+
+    EXPECT(c, "OK", "SET {%s}count 0", key);
+    while (!load->stop) {
+        for (int i = 0; i < DEPTH; i++) {
+            redisAppendCommand(c, "INCR {%s}count", key);
+            redisAppendCommand(c, "GET {%s}count", key);
+        }
+        for (int i = 0; i < DEPTH; i++) {
+            char expected[32];
+
+            snprintf(expected, sizeof expected, "%lld", ++n);
+            EXPECT_NEXT(c, expected);
+            EXPECT_NEXT(c, expected);
+            load->replies += 2;
+        }
+    }
+    redisFree(c);
+    return NULL;
+}
+
+START_TEST(test_policy_and_mirror_switch_under_load)
+{
+    struct load load = {0};
+    pthread_t thread;
+    redisContext *c;
+
+    begin();
+    listen_with(", read_policy: MASTER", "");
+    MUST(pthread_create(&thread, NULL, keep_busy, &load) == 0);
+    c = dial(listener);
+    for (int i = 1; i <= SWITCHES; i++) {
+        int node = i % 2 ? MASTERS : 0; /* the replica of shard 0, and its master */
+        long reads = calls(node, "strlen"), copies = server_calls(mirror, "append");
+        int64_t limit = now_ms() + UNTIL_LIMIT_MS;
+
+        listen_with(
+            i % 2 ? ", read_policy: REPLICA" : ", read_policy: MASTER",
+            i % 2 ? ", request_mirror_policy: [{cluster: copy, exclude_read_commands: true}]" : "");
+        /* The open session takes it; a read alone, since behind a write it would stay there. */
+        while (calls(node, "strlen") == reads) {
+            redisReply *reply = redisCommand(c, "STRLEN {%s}text", key);
+
+            ck_assert_ptr_nonnull(reply);
+            ck_assert_int_eq(reply->type, REDIS_REPLY_INTEGER);
+            freeReplyObject(reply);
+            ck_assert_msg(now_ms() < limit, "switch %d did not take effect", i);
+        }
+        freeReplyObject(redisCommand(c, "APPEND {%s}text x", key));
+        if (i % 2)
+            UNTIL(server_calls(mirror, "append") == copies + 1);
+        else
+            ck_assert_int_eq(server_calls(mirror, "append"), copies);
+    }
+    load.stop = true;
+    pthread_join(thread, NULL);
+    ck_assert_uint_gt(load.replies, 0);
+    redisFree(c);
+    end();
+}
+END_TEST
+
+START_TEST(test_a_bad_version_changes_nothing)
+{
+    long reads;
+    redisContext *c;
+
+    begin();
+    listen_with(", read_policy: REPLICA", "");
+    c = dial(listener);
+    EXPECT(c, "OK", "SET %s v", key);
+    reads = calls(MASTERS, "get");
+    freeReplyObject(redisCommand(c, "GET %s", key));
+    ck_assert_int_eq(calls(MASTERS, "get"), reads + 1);
+    listen_with(", read_policy: NONE", "");
+    UNTIL(log_says("settings.read_policy: \"NONE\" is not one of"));
+    freeReplyObject(redisCommand(c, "GET %s", key));
+    ck_assert_int_eq(calls(MASTERS, "get"), reads + 2);
+    listen_with(", read_policy: MASTER", "");
+    reads = calls(0, "get");
+    for (int64_t limit = now_ms() + UNTIL_LIMIT_MS; calls(0, "get") == reads;) {
+        freeReplyObject(redisCommand(c, "GET %s", key));
+        ck_assert(now_ms() < limit);
+    }
+    redisFree(c);
+    end();
+}
+END_TEST
+
+/* As Kubernetes changes a volume: the name leads through a symlink that is swapped. */
+START_TEST(test_symlinks_are_swapped)
+{
+    char old[128], new[128], data[128], beside[128], text[256];
+    long reads;
+    redisContext *c;
+
+    begin();
+    snprintf(old, sizeof old, "%s/old", folder);
+    snprintf(new, sizeof new, "%s/new", folder);
+    snprintf(data, sizeof data, "%s/..data", folder);
+    snprintf(beside, sizeof beside, "%s/..data_tmp", folder);
+    MUST(mkdir(old, 0700) == 0 && mkdir(new, 0700) == 0);
+    listen_with(", read_policy: REPLICA", "");
+    snprintf(text, sizeof text, "mv %s %s/redisroute.yaml", path, new);
+    MUST(system(text) == 0);
+    listen_with(", read_policy: MASTER", "");
+    snprintf(text, sizeof text, "mv %s %s/redisroute.yaml", path, old);
+    MUST(system(text) == 0);
+    MUST(symlink("old", data) == 0 && symlink("..data/redisroute.yaml", path) == 0);
+    c = dial(listener);
+    EXPECT(c, "OK", "SET %s v", key);
+    EXPECT(c, "v", "GET %s", key);
+    reads = calls(MASTERS, "get");
+    MUST(symlink("new", beside) == 0 && rename(beside, data) == 0);
+    for (int64_t limit = now_ms() + UNTIL_LIMIT_MS; calls(MASTERS, "get") == reads;) {
+        freeReplyObject(redisCommand(c, "GET %s", key));
+        ck_assert(now_ms() < limit);
+    }
+    redisFree(c);
+    end();
+}
+END_TEST
+
+/* What the program chose for a context stays its own. */
+START_TEST(test_a_policy_set_in_code_stays)
+{
+    long reads;
+    redisContext *c;
+
+    begin();
+    listen_with(", read_policy: MASTER", "");
+    c = dial(listener);
+    EXPECT(c, "OK", "SET %s v", key);
+    ck_assert_int_eq(redisRouteSetReadPolicy(c, REDISROUTE_READ_REPLICA), REDIS_OK);
+    freeReplyObject(redisCommand(c, "GET %s", key));
+    listen_with(", read_policy: PREFER_MASTER", "");
+    UNTIL(log_says("version 2"));
+    reads = calls(MASTERS, "get");
+    for (int i = 0; i < DEPTH; i++)
+        freeReplyObject(redisCommand(c, "GET %s", key));
+    ck_assert_int_eq(calls(MASTERS, "get"), reads + DEPTH);
+    redisFree(c);
+    end();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("config");
+    TCase *tc = suite_case(suite, "files", setup, teardown);
+
+    tcase_add_test(tc, test_any_endpoint_will_do);
+    tcase_add_loop_test(tc, test_any_endpoint_will_do_asynchronously, 0, LOOP_KINDS);
+    tcase_add_test(tc, test_read_policy_and_statistics);
+    tcase_add_test(tc, test_environment_is_later_than_the_file);
+    tcase_add_test(tc, test_redirection_may_be_left_to_the_program);
+    tcase_add_test(tc, test_listeners_have_mirrors_of_their_own);
+    tcase_add_test(tc, test_a_bad_file_at_the_start);
+    tcase_add_test(tc, test_check);
+
+    tc = suite_case(suite, "changes", setup, teardown);
+    tcase_add_test(tc, test_policy_and_mirror_switch_under_load);
+    tcase_add_test(tc, test_a_bad_version_changes_nothing);
+    tcase_add_test(tc, test_symlinks_are_swapped);
+    tcase_add_test(tc, test_a_policy_set_in_code_stays);
+    return suite_run(suite);
+}
