@@ -1,10 +1,16 @@
-/* CRC16 eight bytes at a time. Every key costs this, so the search for a '{' goes along with it.
+/* CRC16 eight bytes at a time, by a product of polynomials where the processor has an instruction
+ * for it, else by tables. Every key costs this, so the search for a '{' goes along with it.
  *
  * A checksum that starts at 0 does not see zero bytes in front of the message. So what is more than
  * a multiple of eight bytes is taken first, as a word with zeros in front, and there is no tail. */
 #include "route/slot.h"
 
+#include <stdbool.h>
 #include <string.h>
+
+#if defined(__x86_64__)
+#include <wmmintrin.h>
+#endif
 
 #include "base/word.h"
 
@@ -124,7 +130,7 @@ static inline uint64_t load_extra(const char *bytes, size_t length)
 }
 
 /* Written so that compilers take two bytes out of a register between shifts. */
-static inline ALWAYS uint64_t step(uint64_t word)
+static inline ALWAYS uint64_t step_by_tables(uint64_t word)
 {
     uint32_t low = (uint32_t)word, high = (uint32_t)(word >> 32), crc;
 
@@ -141,6 +147,25 @@ static inline ALWAYS uint64_t step(uint64_t word)
     return crc;
 }
 
+#if defined(__x86_64__)
+
+/* x^80 divided by the polynomial, without its highest term, x^64. */
+static const uint64_t quotient = UINT64_C(0x11303471A041B343);
+
+/* Barrett's reduction: the word times x^16, divided by the polynomial, and what the multiple of the
+ * polynomial that this gives has in its low 16 bits, which the word times x^16 has not. */
+static inline ALWAYS __attribute__((target("pclmul"))) uint64_t step_by_product(uint64_t word)
+{
+    uint64_t high_first = __builtin_bswap64(word);
+    __m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)high_first),
+                                           _mm_cvtsi64_si128((long long)quotient), 0);
+    uint32_t times = (uint32_t)_mm_extract_epi16(product, 4) ^ (uint32_t)high_first;
+
+    return __builtin_bswap16((uint16_t)(times ^ times << 5 ^ times << 12));
+}
+
+#endif
+
 /* The highest bit of some byte is set when one of the word's bytes is '{'. It may also be set for
  * bytes above 127: then checksum_of_tag looks closer. */
 static inline uint64_t suspect_brace(uint64_t word)
@@ -150,7 +175,8 @@ static inline uint64_t suspect_brace(uint64_t word)
     return (word ^ (ones * '{')) - ones;
 }
 
-static inline ALWAYS uint64_t checksum(const char *bytes, size_t length, uint64_t *brace)
+static inline ALWAYS uint64_t checksum(const char *bytes, size_t length, uint64_t *brace,
+                                       uint64_t (*step)(uint64_t))
 {
     size_t extra = length % WORD;
     uint64_t word, crc = 0;
@@ -182,15 +208,50 @@ static __attribute__((noinline)) uint64_t checksum_of_tag(const char *key, size_
 
     if (close == NULL || close == open + 1)
         return whole;
-    return checksum(open + 1, (size_t)(close - open - 1), &brace);
+    return checksum(open + 1, (size_t)(close - open - 1), &brace, step_by_tables);
+}
+
+static inline ALWAYS uint16_t slot(const char *key, size_t length, uint64_t (*step)(uint64_t))
+{
+    uint64_t brace;
+    uint64_t crc = checksum(key, length, &brace, step);
+
+    if (__builtin_expect((brace & UINT64_C(0x8080808080808080)) != 0, 0))
+        crc = checksum_of_tag(key, length, crc);
+    return SWAPPED(crc) & SLOT_MASK;
+}
+
+uint16_t slot_by_tables(const char *key, size_t length)
+{
+    return slot(key, length, step_by_tables);
+}
+
+#if defined(__x86_64__)
+
+static __attribute__((target("pclmul"))) uint16_t slot_by_product(const char *key, size_t length)
+{
+    return slot(key, length, step_by_product);
+}
+
+static bool multiplies;
+
+static __attribute__((constructor)) void look_at_processor(void)
+{
+    __builtin_cpu_init();
+    multiplies = __builtin_cpu_supports("pclmul") != 0;
 }
 
 uint16_t slot_of_key(const char *key, size_t length)
 {
-    uint64_t brace;
-    uint64_t crc = checksum(key, length, &brace);
-
-    if ((brace & UINT64_C(0x8080808080808080)) != 0)
-        crc = checksum_of_tag(key, length, crc);
-    return SWAPPED(crc) & SLOT_MASK;
+    return __builtin_expect(multiplies, 1) ? slot_by_product(key, length)
+                                           : slot_by_tables(key, length);
 }
+
+#else
+
+uint16_t slot_of_key(const char *key, size_t length)
+{
+    return slot_by_tables(key, length);
+}
+
+#endif

@@ -89,8 +89,12 @@ void session_touch(struct session *s, struct link *link)
     if (link->dirty)
         return;
     link->dirty = true;
-    link->dirty_next = s->dirty;
-    s->dirty = link;
+    link->dirty_next = NULL;
+    if (s->dirty == NULL)
+        s->dirty = link;
+    else
+        s->dirty_last->dirty_next = link;
+    s->dirty_last = link;
 }
 
 static bool own(struct part *part, const char *bytes, size_t length)

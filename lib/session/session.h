@@ -131,7 +131,8 @@ struct session {
     struct buffer in; /* application's bytes that are not yet planned */
     size_t in_needed; /* parsing again is of no use below this length */
     struct link *links;
-    struct link *dirty;
+    struct link *dirty; /* those that want something, in the order in which they began to */
+    struct link *dirty_last;
     struct link *probe;
     struct link *home; /* to the dialled node; may be NULL once routing */
     struct feeds *feeds; /* subscriptions and MONITOR; NULL: there never were any */
@@ -201,6 +202,9 @@ static inline bool session_is_silent(const struct session *s)
 {
     return (s->guards & (GUARD_SILENT | GUARD_SKIP)) != 0;
 }
+/* The link whose next answer is the next to be delivered. NULL: it is not a single answer that is
+ * missing. */
+struct link *session_next_answer(const struct session *);
 /* Nothing needs this link just because it is open. */
 bool session_link_is_idle(const struct session *, const struct link *);
 

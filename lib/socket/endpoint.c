@@ -387,11 +387,16 @@ static bool make_ready(struct endpoint *ep)
     return false;
 }
 
+/* There is a session, and no fork since it was last used. */
+static inline bool is_as_it_was(const struct endpoint *ep)
+{
+    return ep->session != NULL &&
+           ep->generation == atomic_load_explicit(&keeper_generation, memory_order_relaxed);
+}
+
 static inline bool ready(struct endpoint *ep)
 {
-    return (ep->session != NULL &&
-            ep->generation == atomic_load_explicit(&keeper_generation, memory_order_relaxed)) ||
-           make_ready(ep);
+    return is_as_it_was(ep) || make_ready(ep);
 }
 
 /* --- a plain server: the real socket is the program's again --- */
@@ -487,10 +492,12 @@ static size_t gather(struct endpoint *ep, char *to, size_t size)
     int64_t until = -1;
 
     while (n < size && s->unanswered > 0 && session_routes(s) && !session_is_blocked(s)) {
-        if (until < 0)
-            until = clock_now_ms() + GATHER_MS;
-        if (pump_wait_any(ep, until) != PUMP_MOVED)
-            break;
+        if (!pump_next_answer(ep)) {
+            if (until < 0)
+                until = clock_now_ms() + GATHER_MS;
+            if (pump_wait_any(ep, until) != PUMP_MOVED)
+                break;
+        }
         n += session_take(s, to + n, size - n);
     }
     return n;
@@ -546,19 +553,16 @@ static ssize_t read_ready(struct endpoint *ep, void *to, size_t size)
     return ep->session->state == SESSION_ENDED ? ended(ep) : fail(EAGAIN);
 }
 
-/* The reply to an express command, straight into the program's memory. 0: the long
- * way has to be gone; *waited_ms have passed then. */
-static ssize_t read_express(struct endpoint *ep, void *to, size_t size, int64_t *waited_ms)
+/* What came instead of the whole reply to an express command: the long way has to be gone. 0: it
+ * goes on; *waited_ms have passed then. */
+static ssize_t leave_express(struct endpoint *ep, const void *got, ssize_t n, int error,
+                             int64_t *waited_ms)
 {
     struct session *s = ep->session;
     struct link *link = s->express.link;
-    ssize_t n = recv(link->fd, to, size, 0);
-    int error = errno;
 
-    if (n > 0 && session_express_answered(s, to, (size_t)n))
-        return n;
     session_unexpress(s);
-    if (n > 0 && !buffer_append(&link->in, to, (size_t)n))
+    if (n > 0 && !buffer_append(&link->in, got, (size_t)n))
         session_end(s, ENOMEM);
     else if (n > 0)
         session_link_received(s, link);
@@ -571,32 +575,43 @@ static ssize_t read_express(struct endpoint *ep, void *to, size_t size, int64_t 
     return 0; /* what is wrong with the connection shows at the next look at it */
 }
 
-static ssize_t do_read(struct endpoint *ep, void *to, size_t size)
+static ssize_t read_long(struct endpoint *ep, void *to, size_t size, int64_t waited_ms)
 {
-    int64_t waited_ms = 0;
-
     if (!ready(ep))
         return -1;
-    if (ep->session->express.link != NULL) {
-        ssize_t n = read_express(ep, to, size, &waited_ms);
-
-        if (n != 0)
-            return n;
-    }
     if (!is_blocking(ep) && ep->poller != NULL)
         return read_ready(ep, to, size);
     return read_waiting(ep, to, size, waited_ms);
 }
 
-/* Programs look at errno after a read that succeeded, too. */
+/* `express`: a command went the short way, and of its answer `n` came, with `recv_error` when that
+ * is -1. Programs look at errno after a read that succeeded, too. */
+static __attribute__((noinline)) ssize_t read_slowly(struct endpoint *ep, void *to, size_t size,
+                                                     int error, bool express, ssize_t n)
+{
+    int64_t waited_ms = 0;
+    ssize_t result = express ? leave_express(ep, to, n, errno, &waited_ms) : 0;
+
+    if (result == 0)
+        result = read_long(ep, to, size, waited_ms);
+    if (result >= 0)
+        errno = error;
+    return result;
+}
+
+/* An express command is answered straight into the program's memory. */
 ssize_t endpoint_read(struct endpoint *ep, void *to, size_t size)
 {
     int error = errno;
-    ssize_t n = do_read(ep, to, size);
+    struct link *link = is_as_it_was(ep) ? ep->session->express.link : NULL;
+    ssize_t n = 0;
 
-    if (n >= 0)
-        errno = error;
-    return n;
+    if (link != NULL) {
+        n = recv(link->fd, to, size, 0);
+        if (n > 0 && session_express_answered(ep->session, to, (size_t)n))
+            return n;
+    }
+    return read_slowly(ep, to, size, error, link != NULL, n);
 }
 
 void endpoint_interrupt(struct endpoint *ep)
@@ -699,39 +714,23 @@ static void send_from_loop(struct endpoint *ep)
         settle(ep);
 }
 
-/* 0: not a command for the short way. */
-static ssize_t write_express(struct endpoint *ep, const void *bytes, size_t length)
+/* What of a command that was to go the short way the kernel did not take. */
+static ssize_t write_rest(struct endpoint *ep, size_t length)
 {
-    struct link *link = session_express(ep->session, bytes, length);
-    ssize_t n;
-
-    if (link == NULL)
-        return 0;
-    /* A link that was idle for long is looked at before it is used. */
-    if (link->used_s == clock_seconds()) {
-        n = send(link->fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n > 0)
-            link->out_flushed += (uint64_t)n;
-        if (n == (ssize_t)length)
-            return n;
-    }
     session_unexpress(ep->session);
     pump_orders(ep);
     return flush_waiting(ep) == -1 ? -1 : (ssize_t)length;
 }
 
-static ssize_t do_write(struct endpoint *ep, const void *bytes, size_t length)
+static ssize_t write_long(struct endpoint *ep, const void *bytes, size_t length)
 {
     struct session *s;
-    ssize_t n;
 
     if (!ready(ep))
         return -1;
     s = ep->session;
     if (s->express.link != NULL)
         session_unexpress(s);
-    if (is_blocking(ep) && ep->forward == NULL && (n = write_express(ep, bytes, length)) != 0)
-        return n;
     if (s->state == SESSION_ENDED)
         return fail(s->end_error == 0 ? EPIPE : s->end_error);
     if (!session_accept(s, bytes, length))
@@ -753,14 +752,35 @@ static ssize_t do_write(struct endpoint *ep, const void *bytes, size_t length)
     return (ssize_t)length;
 }
 
-ssize_t endpoint_write(struct endpoint *ep, const void *bytes, size_t length)
+/* `express`: the command has begun to go the short way. */
+static __attribute__((noinline)) ssize_t write_slowly(struct endpoint *ep, const void *bytes,
+                                                      size_t length, int error, bool express)
 {
-    int error = errno;
-    ssize_t n = do_write(ep, bytes, length);
+    ssize_t n = express ? write_rest(ep, length) : write_long(ep, bytes, length);
 
     if (n >= 0)
         errno = error;
     return n;
+}
+
+ssize_t endpoint_write(struct endpoint *ep, const void *bytes, size_t length)
+{
+    int error = errno;
+    struct link *link = NULL;
+
+    if (is_as_it_was(ep) && is_blocking(ep) && ep->forward == NULL &&
+        ep->session->express.link == NULL)
+        link = session_express(ep->session, bytes, length);
+    /* A link that was idle for long is looked at before it is used. */
+    if (link != NULL && link->used_s == clock_seconds()) {
+        ssize_t n = send(link->fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n > 0)
+            link->out_flushed += (uint64_t)n;
+        if (n == (ssize_t)length)
+            return n;
+    }
+    return write_slowly(ep, bytes, length, error, link != NULL);
 }
 
 /* --- closing --- */

@@ -267,21 +267,25 @@ bool pump_call_keeper(struct endpoint *ep)
     return true;
 }
 
-/* The one link that can answer, when there is nothing else to wait for. */
-static struct link *lone_link(const struct endpoint *ep)
+/* The link to wait for when nothing but an answer can come next: the one that can answer, or of
+ * several the one whose answer is the next to be delivered. NULL: something else may have to be
+ * done first. */
+static struct link *next_to_answer(const struct endpoint *ep, bool of_several)
 {
     struct link *lone = NULL;
+    int count = 0;
 
     for (struct link *link = ep->session->links; link != NULL; link = link->next) {
         if (link->waiting.head != NULL || link->state == LINK_CONNECTING || can_flush(link))
             return NULL;
         if (link->fd == -1 || (link->sent.head == NULL && link->greetings == 0 && !link->probe))
             continue;
-        if (lone != NULL)
-            return NULL;
         lone = link;
+        count++;
     }
-    return session_due(ep->session) >= 0 ? NULL : lone;
+    if (session_due(ep->session) >= 0)
+        return NULL;
+    return count <= 1 ? lone : of_several ? session_next_answer(ep->session) : NULL;
 }
 
 static int milliseconds_until(int64_t at)
@@ -382,18 +386,30 @@ enum pump_result pump_wait_any(struct endpoint *ep, int64_t deadline_ms)
     return wait_for_many(ep, deadline_ms);
 }
 
+bool pump_next_answer(struct endpoint *ep)
+{
+    struct link *next = next_to_answer(ep, true);
+
+    if (next == NULL || fill(ep, next, false) != WIRE_DONE)
+        return false;
+    pump_orders(ep);
+    return true;
+}
+
+/* Of several links one is waited for without a look at the others only for as long as a wait lasts
+ * that no keeper watches over: to the keeper, a link that is not read from looks silent. */
 enum pump_result pump_wait(struct endpoint *ep, int64_t deadline_ms)
 {
-    struct link *lone;
+    struct link *next;
     enum wire_result r;
 
     pump_orders(ep);
     if (session_deliverable(ep->session) || ep->session->state == SESSION_ENDED)
         return PUMP_MOVED;
-    lone = lone_link(ep);
-    if (lone == NULL)
+    next = next_to_answer(ep, ep->wire.alone);
+    if (next == NULL)
         return wait_for_many(ep, deadline_ms);
-    r = fill(ep, lone, true);
+    r = fill(ep, next, true);
     pump_orders(ep);
     if (r == WIRE_AGAIN)
         return pump_call_keeper(ep) ? wait_for_many(ep, deadline_ms) : PUMP_TIMEOUT;

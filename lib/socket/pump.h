@@ -24,6 +24,9 @@ enum pump_result pump_wait_ready(struct endpoint *, int64_t deadline_ms);
 enum pump_result pump_wait(struct endpoint *, int64_t deadline_ms);
 /* The same for any kind of context, and without trusting the socket's own timeout. */
 enum pump_result pump_wait_any(struct endpoint *, int64_t deadline_ms);
+/* Takes what has arrived on the link whose answer is the next to be delivered. False: nothing, or
+ * it is not the only thing to look at. */
+bool pump_next_answer(struct endpoint *);
 /* A second has passed without a word from a server, and no keeper runs: now one does, and looks.
  * False: that was the program's own time limit. */
 bool pump_call_keeper(struct endpoint *);

@@ -43,6 +43,7 @@ static void expect_slow_slot(const char *key, size_t length)
     assert_non_null(copy);
     memcpy(copy, key, length);
     assert_int_equal(slot_of_key(copy, length), slow_slot(key, length));
+    assert_int_equal(slot_by_tables(copy, length), slow_slot(key, length));
     free(copy);
 }
 
