@@ -7,7 +7,7 @@ import errno
 import socket
 from typing import Any, Iterable, Optional, Union
 
-from .session import Session
+from .session import READ_SIZE, Session
 
 # At most so much is read before the loop's other callbacks have their turn.
 _READS_A_TURN = 16
@@ -42,6 +42,8 @@ class SessionTransport(asyncio.Transport):
                     self.close()
                     return
                 self._protocol.data_received(data)
+                if len(data) < READ_SIZE:
+                    return  # that was all, or else the descriptor stays readable
         except OSError as error:
             self._end(error)
 
