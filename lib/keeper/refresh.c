@@ -35,8 +35,10 @@ static const char questions[] = "*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n"
 struct inquiry {
     struct refresh *refresh;
     struct link *link; /* NULL: over */
+    char *credentials; /* that it was asked with, or NULL */
     int to_skip;       /* the answer to the credentials */
     struct topology *view;
+    size_t credentials_length;
     char *nodes; /* the text of CLUSTER NODES */
     size_t nodes_length;
 };
@@ -96,6 +98,7 @@ static void clear(struct refresh *r)
         finish_inquiry(q);
         topology_unref(q->view);
         free(q->nodes);
+        free(q->credentials);
         *q = (struct inquiry){.refresh = r};
     }
     topology_unref(r->before);
@@ -108,12 +111,11 @@ static void clear(struct refresh *r)
 
 static bool write_questions(struct inquiry *q)
 {
-    size_t length;
-    char *credentials = cluster_credentials(q->refresh->cluster, &length);
-    bool ok = credentials == NULL || link_send_raw(q->link, credentials, length);
+    bool ok;
 
-    q->to_skip = credentials != NULL;
-    free(credentials);
+    q->credentials = cluster_credentials(q->refresh->cluster, &q->credentials_length);
+    ok = q->credentials == NULL || link_send_raw(q->link, q->credentials, q->credentials_length);
+    q->to_skip = q->credentials != NULL;
     return ok && link_send_raw(q->link, questions, sizeof questions - 1);
 }
 
@@ -320,6 +322,9 @@ static void take_nodes(struct inquiry *q, const char *reply, size_t length)
 /* The header of a bulk string is no member's line, and is passed over as such. */
 static bool take_reply(struct inquiry *q, const char *reply, size_t length)
 {
+    if (reply[0] == '-' && q->credentials != NULL)
+        cluster_doubt_credentials(q->refresh->cluster,
+                                  (struct bytes){q->credentials, q->credentials_length});
     if (q->to_skip > 0) {
         q->to_skip--;
         return true;

@@ -1,9 +1,13 @@
 #include "link/link.h"
 
+#include "base/bytes.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
 static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
+static const char cached[] = "*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n";
+static const char uncached[] = "*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$2\r\nNO\r\n";
 
 struct link *link_create(const char *host, uint16_t port)
 {
@@ -40,14 +44,25 @@ bool link_send_raw(struct link *link, const char *bytes, size_t length)
     return buffer_append(&link->out, bytes, length);
 }
 
+/* ASKING and CLIENT CACHING are both about the next command, and so there is room for one of them:
+ * without the other, the command would not be executed. */
+static bool send_before(struct link *link, struct part *part)
+{
+    struct bytes before = {asking, sizeof asking - 1};
+
+    part->untracked = part->asking && part->caching == PART_CACHED;
+    if (!part->asking)
+        before = part->caching == PART_CACHED ? (struct bytes){cached, sizeof cached - 1}
+                                              : (struct bytes){uncached, sizeof uncached - 1};
+    part->skip = 1;
+    part->asking = false;
+    return buffer_append(&link->out, before.data, before.length);
+}
+
 bool link_send(struct link *link, struct part *part, const char *bytes, size_t length)
 {
-    if (part->asking) {
-        if (!buffer_append(&link->out, asking, sizeof asking - 1))
-            return false;
-        part->skip = 1;
-        part->asking = false;
-    }
+    if ((part->asking | part->caching) != 0 && !send_before(link, part))
+        return false;
     part->at = link->out_base + buffer_length(&link->out);
     if (!buffer_append(&link->out, bytes, length))
         return false;
@@ -136,6 +151,7 @@ void link_cut(struct link *link)
         link_release(link, link->in_scanned);
     frame_reset(&link->frame);
     link->greetings = 0;
+    link->knocked = false;
     atomic_store_explicit(&link->asked, 0, memory_order_relaxed);
     atomic_store_explicit(&link->replied, 0, memory_order_relaxed);
 }

@@ -59,6 +59,7 @@ struct link {
     uint16_t node; /* in the session's snapshot; NODE_NONE: not a node of it */
     uint16_t port;
     uint32_t greetings; /* answers of the greeting still to come */
+    bool knocked;       /* was refused, and is up for an AUTH alone */
     uint32_t failures;  /* in a row */
     int64_t retry_at_ms;
     int64_t connect_by_ms; /* -1: no limit */

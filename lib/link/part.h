@@ -22,6 +22,9 @@ struct request;
 
 enum part_state { PART_NEW, PART_HELD, PART_WAITING, PART_SENT, PART_ANSWERED };
 
+/* What CLIENT CACHING said of it. */
+enum part_caching { PART_AS_TRACKED, PART_CACHED, PART_UNCACHED };
+
 struct part {
     struct part *next;
     struct request *request;
@@ -35,7 +38,9 @@ struct part {
     uint16_t slot;     /* SLOT_NONE: any node will do */
     uint8_t state;     /* enum part_state */
     uint8_t redirects; /* followed so far */
-    uint8_t skip;      /* replies to swallow before its own: that of ASKING */
+    uint8_t skip;      /* replies to swallow before its own: that of ASKING or CLIENT CACHING */
+    uint8_t caching;   /* enum part_caching: the next sending says CLIENT CACHING first */
+    bool untracked;    /* was sent without the CLIENT CACHING YES that belongs to it */
     bool asking;       /* the next sending says ASKING first */
     bool repeatable;   /* may run twice without harm */
     bool troubled;     /* counted in the trouble record of its slot */

@@ -24,11 +24,13 @@ struct node_mark {
     char host[];
 };
 
+/* Of different users, which may be allowed different things. */
+enum { CREDENTIALS_MOST = 4 };
+
 struct cluster_state {
     pthread_mutex_t lock; /* for everything below */
     struct topology *topology;
-    char *credentials;
-    size_t credentials_length;
+    struct bytes credentials[CREDENTIALS_MOST]; /* malloc'ed; the next to be used first */
     struct node_mark *marks;
     unsigned refreshes; /* under way */
     struct fix *fixes;
@@ -120,7 +122,8 @@ void cluster_destroy(struct cluster *c)
     topology_unref(c->state->topology);
     scripts_destroy(c->state->scripts);
     pthread_mutex_destroy(&c->state->lock);
-    free(c->state->credentials);
+    for (int i = 0; i < CREDENTIALS_MOST; i++)
+        free((char *)(uintptr_t)c->state->credentials[i].data);
     free(c->state->fixes);
     while (c->state->marks != NULL) {
         struct node_mark *next = c->state->marks->next;
@@ -573,30 +576,69 @@ void cluster_traits(struct cluster *c, const struct topology *t, const char *zon
     pthread_mutex_unlock(&c->state->lock);
 }
 
+/* Where they are known already, else the last place. */
+static int place_of_credentials(const struct cluster *c, struct bytes command)
+{
+    const struct bytes *known = c->state->credentials;
+    int i = 0;
+
+    while (i < CREDENTIALS_MOST - 1 &&
+           (known[i].length != command.length ||
+            memcmp(known[i].data, command.data, command.length) != 0))
+        i++;
+    return i;
+}
+
+static void put_first(struct bytes *credentials, int from, struct bytes these)
+{
+    memmove(credentials + 1, credentials, (size_t)from * sizeof *credentials);
+    credentials[0] = these;
+}
+
 void cluster_set_credentials(struct cluster *c, struct bytes command)
 {
     char *copy = malloc(command.length);
+    struct bytes *known = c->state->credentials;
+    int place;
 
     if (copy == NULL)
         return;
     memcpy(copy, command.data, command.length);
     pthread_mutex_lock(&c->state->lock);
-    free(c->state->credentials);
-    c->state->credentials = copy;
-    c->state->credentials_length = command.length;
+    place = place_of_credentials(c, command);
+    free((char *)(uintptr_t)known[place].data);
+    put_first(known, place, (struct bytes){copy, command.length});
     pthread_mutex_unlock(&c->state->lock);
 }
 
 char *cluster_credentials(struct cluster *c, size_t *length)
 {
+    const struct bytes *first = &c->state->credentials[0];
     char *copy = NULL;
 
     pthread_mutex_lock(&c->state->lock);
-    *length = c->state->credentials_length;
-    if (c->state->credentials != NULL && (copy = malloc(*length)) != NULL)
-        memcpy(copy, c->state->credentials, *length);
+    *length = first->length;
+    if (first->data != NULL && (copy = malloc(first->length)) != NULL)
+        memcpy(copy, first->data, first->length);
     pthread_mutex_unlock(&c->state->lock);
     return copy;
+}
+
+void cluster_doubt_credentials(struct cluster *c, struct bytes command)
+{
+    struct bytes *known = c->state->credentials, first;
+    int count = 0;
+
+    pthread_mutex_lock(&c->state->lock);
+    first = known[0];
+    while (count < CREDENTIALS_MOST && known[count].data != NULL)
+        count++;
+    if (count > 1 && first.length == command.length &&
+        memcmp(first.data, command.data, command.length) == 0) {
+        memmove(known, known + 1, (size_t)(count - 1) * sizeof *known);
+        known[count - 1] = first;
+    }
+    pthread_mutex_unlock(&c->state->lock);
 }
 
 struct cluster *cluster_first(void)

@@ -102,6 +102,9 @@ void cluster_traits(struct cluster *, const struct topology *, const char *zone,
  * keeper asks with it. Copied. cluster_credentials() gives a malloc'ed copy, or NULL. */
 void cluster_set_credentials(struct cluster *, struct bytes command);
 char *cluster_credentials(struct cluster *, size_t *length);
+/* A server does not take these, or lets that user ask nothing: those of another session are next,
+ * if there are any. */
+void cluster_doubt_credentials(struct cluster *, struct bytes command);
 
 /* Where its commands are counted, under the address by which it was first dialled. NULL: out of
  * memory. */

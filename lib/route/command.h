@@ -30,6 +30,7 @@ enum command_class {
     COMMAND_MONITOR,     /* the same for what the masters execute */
     COMMAND_REPLY_MODE,  /* CLIENT REPLY: whether replies are delivered */
     COMMAND_TRACKING,    /* CLIENT TRACKING: as COMMAND_STATE, where that is possible */
+    COMMAND_CACHING,     /* CLIENT CACHING: goes with the next command */
     COMMAND_KILL,        /* CLIENT KILL: at all nodes, but for an id, which is one node's */
     COMMAND_SCAN,        /* from master to master, by a cursor of ours */
     COMMAND_UNSUPPORTED, /* refused */

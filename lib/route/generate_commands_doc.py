@@ -42,6 +42,7 @@ CLASSES = {
                 "lines of different masters come in the order of their arrival"),
     "REPLY_MODE": ("kept here; servers answer, the answers are not delivered", ""),
     "TRACKING": ("said on every connection, where that is possible", ""),
+    "CACHING": ("goes with the next command, on each connection that it is sent over", ""),
     "KILL": ("sent to every node; an id is one node's", ""),
     "SCAN": ("sent to one master after the other, by cursors of the cluster",
              "keys may come twice when slots moved meanwhile; see scan.md"),

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/resp.h"
 #include "route/redirect.h"
 #include "session/blocked.h"
 #include "session/scan.h"
@@ -76,8 +77,18 @@ static void complete_fanout_part(struct session *s, struct part *part, const str
 static void take_note(struct session *s, const struct part *part, struct link *link,
                       const char *reply)
 {
-    if (part->request->kind == REQUEST_STATE && reply[0] != '-')
+    const struct request *r = part->request;
+
+    if (r->fanout != NULL)
+        reply = r->done ? r->reply : "-";
+    if (r->kind == REQUEST_STATE && reply[0] != '-')
         greet_remember(s, part->request, part->bytes, part->length);
+    if (link != NULL && link->knocked) {
+        /* It let us in with what was just said, and knows nothing else of us. */
+        link->must_close = true;
+        link->error = 0;
+        session_touch(s, link);
+    }
     if (part->request->kind == REQUEST_WATCH && reply[0] == '+')
         transaction_watched(s, part, link);
 }
@@ -104,6 +115,8 @@ void answer_complete(struct session *s, struct part *part, struct link *link, co
         order_complete_in_place(s, r, link, position, length);
     if (r->kind != REQUEST_ORDINARY && s->state != SESSION_ENDED)
         take_note(s, part, link, reply);
+    if (part->untracked)
+        client_forget(s, link);
 }
 
 void answer_fail(struct session *s, struct part *part, const char *format, ...)
@@ -308,12 +321,12 @@ bool answer_redirect(struct session *s, struct link *link, struct part *part, co
     return redirected(s, &r);
 }
 
-static void on_error(struct session *s, struct link *link, const char *reply, size_t length,
-                     uint64_t position)
+static void on_error(struct session *s, struct link *link, struct bytes text, const char *reply,
+                     size_t length, uint64_t position)
 {
     struct redirected r = {.link = link, .part = link->sent.head, .reply = reply, .length = length};
 
-    redirect_parse(reply + 1, length - 3, &r.what);
+    redirect_parse(text.data, text.length, &r.what);
     if (!link_detach(link, r.part)) {
         session_end(s, ENOMEM);
         return;
@@ -321,6 +334,22 @@ static void on_error(struct session *s, struct link *link, const char *reply, si
     link_answered(link);
     if (!redirected(s, &r))
         answer_complete(s, r.part, link, reply, length, position);
+}
+
+/* RESP3 has errors of any length, and attributes before a reply. */
+static bool is_error(const char *reply, size_t length, struct bytes *text)
+{
+    struct resp_item item;
+    size_t used;
+
+    if (reply[0] == '-')
+        *text = (struct bytes){reply + 1, length - 3};
+    else if ((reply[0] == '!' || reply[0] == '|') && resp_read_value(reply, length, &item, &used) &&
+             resp_is_error(&item))
+        *text = item.text;
+    else
+        return false;
+    return true;
 }
 
 /* The server answers a command that it cannot have read, as when it turns a client away
@@ -381,9 +410,11 @@ void answer_reply(struct session *s, struct link *link, const char *reply, size_
                   uint64_t position)
 {
     struct part *part = link->sent.head;
+    struct bytes text;
 
     if (part->skip > 0) {
         part->skip--;
+        part->untracked |= reply[0] == '-' && part->caching == PART_CACHED;
         return;
     }
     if (part->at + part->length > link->out_flushed) {
@@ -394,8 +425,8 @@ void answer_reply(struct session *s, struct link *link, const char *reply, size_
         transaction_reply(s, link, reply, length, position);
         return;
     }
-    if (reply[0] == '-') {
-        on_error(s, link, reply, length, position);
+    if (is_error(reply, length, &text)) {
+        on_error(s, link, text, reply, length, position);
         return;
     }
     if (part->request->kind != REQUEST_ORDINARY && !link_detach(link, part)) {

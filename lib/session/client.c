@@ -27,7 +27,7 @@ void plan_reset(struct session *s, const struct line *line)
     }
     transaction_reset(s);
     s->guards &= GUARD_CONFIG;
-    s->tracks = false;
+    s->tracking = 0;
     if (s->feeds != NULL)
         feeds_reset(s);
     greet_reset(s);
@@ -50,38 +50,135 @@ void plan_reply_mode(struct session *s, const struct line *line)
     }
 }
 
-static void refuse_tracking(struct session *s, const struct line *line, const char *why)
-{
-    struct request *r = order_issue(s, line->command);
+/* --- client side caching --- */
 
-    if (r != NULL)
-        order_complete_error(s, r, "-UNSUPPORTED redisroute: CLIENT TRACKING %s", why);
+/* How often a session that is told of all keys looks whether there are new masters. */
+enum { TRACKING_TICK_MS = 1000 };
+
+/* Masters tell of what was not read, too: each has to have heard of it before the answer, since a
+ * change in between would be told to nobody. */
+static void plan_broadcast(struct session *s, const struct line *line)
+{
+    static const enum merge_kind all = MERGE_ALL_SUCCEEDED;
+    struct request *r;
+
+    plan_nodes(s, line, true, &all);
+    r = s->order_tail;
+    if (s->state == SESSION_ENDED || r->done)
+        return;
+    r->kind = REQUEST_STATE;
+    s->barrier = r;
 }
 
 void plan_tracking(struct session *s, const struct line *line)
 {
-    if (has_word(s, "redirect"))
-        refuse_tracking(s, line, "with REDIRECT names a client of one node, and keys are on several");
-    else if (has_word(s, "bcast"))
-        refuse_tracking(s, line, "with BCAST needs a connection to every master at all times");
-    else if (has_word(s, "optin"))
-        refuse_tracking(s, line, "with OPTIN needs CLIENT CACHING, which is about one connection");
-    else
+    struct request *r;
+
+    if (has_word(s, "redirect")) {
+        r = order_issue(s, line->command);
+        if (r != NULL)
+            order_complete_error(s, r, "-UNSUPPORTED redisroute: CLIENT TRACKING with REDIRECT "
+                                       "names a client of one node, and keys are on several");
+    } else if (has_word(s, "bcast") && session_routes(s) && !s->single) {
+        plan_broadcast(s, line);
+    } else {
         plan_state(s, line);
+    }
 }
 
-void client_link_lost(struct session *s)
+/* Goes with the next command, to whichever link that goes. What does not fit the mode, the server
+ * has words for. */
+void plan_caching(struct session *s, const struct line *line)
+{
+    bool yes = word_is(s, 2, "yes"), no = word_is(s, 2, "no");
+
+    if (s->argv.count != 3 || (yes && (s->tracking & TRACKING_OPT_IN) == 0) ||
+        (no && (s->tracking & TRACKING_OPT_OUT) == 0) || !(yes || no)) {
+        plan_connection(s, line);
+        return;
+    }
+    plan_answer(s, line, "+OK\r\n");
+    s->guards |= GUARD_CACHING;
+    s->caches = yes;
+}
+
+void client_forget(struct session *s, const struct link *link)
 {
     static const char all[] = ">2\r\n$10\r\ninvalidate\r\n_\r\n";
 
-    if (s->tracks && greet_protocol(s) == 3)
-        order_push_copy(s, all, sizeof all - 1);
+    if (s->tracking != 0 && greet_protocol(s) == 3)
+        order_push_behind(s, link, all, sizeof all - 1);
 }
 
-void client_noted(struct session *s, const char *command, size_t length)
+/* Prefixes add up, and nothing else does. */
+bool client_tracks(struct session *s, const struct argv *argv)
 {
-    /* CLIENT TRACKING ON … or OFF: the third word. */
-    s->tracks = memmem(command, length, "\r\n$2\r\n", 6) != NULL;
+    static const struct {
+        const char *word;
+        enum session_tracking mode;
+    } modes[] = {
+        {"on", TRACKING_ON},
+        {"bcast", TRACKING_BROADCAST},
+        {"optin", TRACKING_OPT_IN},
+        {"optout", TRACKING_OPT_OUT},
+    };
+    uint8_t before = s->tracking;
+
+    s->tracking = 0;
+    for (int i = 2; i < argv->count; i++) {
+        if (bytes_equal_ignoring_case(argv->words[i], "prefix"))
+            i++;
+        else
+            for (size_t k = 0; k < sizeof modes / sizeof *modes; k++)
+                if (bytes_equal_ignoring_case(argv->words[i], modes[k].word))
+                    s->tracking |= (uint8_t)modes[k].mode;
+    }
+    s->tracking_tick_ms = session_now(s);
+    return (before & s->tracking & TRACKING_BROADCAST) == 0;
+}
+
+bool client_listens(const struct session *s, const struct link *link)
+{
+    return (s->tracking & TRACKING_BROADCAST) != 0 && session_routes(s) && !link->probe &&
+           !link->reader && link->feed == NULL && link->node != NODE_NONE &&
+           s->topology->nodes[link->node].master &&
+           s->topology->nodes[link->node].first_slot != SLOT_NONE;
+}
+
+void client_listen(struct session *s)
+{
+    if ((s->tracking & TRACKING_BROADCAST) == 0 || !session_routes(s))
+        return;
+    for (uint16_t node = 0; node < s->topology->node_count; node++) {
+        struct link *link;
+
+        if (!s->topology->nodes[node].master || s->topology->nodes[node].first_slot == SLOT_NONE)
+            continue;
+        link = dispatch_link_of_node(s, node);
+        if (link == NULL) {
+            session_end(s, ENOMEM);
+            return;
+        }
+        if (link->state != LINK_IDLE)
+            continue;
+        link->state = LINK_WANTED;
+        session_touch(s, link);
+    }
+}
+
+int64_t client_due(const struct session *s)
+{
+    return (s->tracking & TRACKING_BROADCAST) != 0 ? s->tracking_tick_ms : -1;
+}
+
+void client_advance(struct session *s)
+{
+    int64_t now = session_now(s);
+
+    if ((s->tracking & TRACKING_BROADCAST) == 0 || s->tracking_tick_ms > now)
+        return;
+    s->tracking_tick_ms = now + TRACKING_TICK_MS;
+    client_listen(s);
 }
 
 /* An id is one node's own: the one that CLIENT ID gives is the dialled node's. */

@@ -5,6 +5,8 @@
 
 #include <errno.h>
 
+/* Whoever may not ask that may ask this: AUTH and HELLO are nobody's to forbid. */
+static const char question_of_mode[] = "*1\r\n$5\r\nHELLO\r\n";
 static const char question[] = "*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n";
 
 static void become_plain(struct session *s)
@@ -29,8 +31,7 @@ static void become_routing(struct session *s, struct cluster *cluster)
     if (s->settings.configure != NULL)
         cluster_set_refresh(cluster, &s->settings.refresh);
     session_adopt(s);
-    for (const struct greeting *g = s->greetings; g != NULL; g = g->next)
-        cluster_set_credentials(cluster, (struct bytes){g->bytes, g->length});
+    greet_credentials(s);
 }
 
 /* Not a cluster, and yet to be seen command by command: a topology of one node. */
@@ -106,6 +107,7 @@ void discover_begin(struct session *s)
 /* The probe is connected. */
 void discover_ask(struct session *s, struct link *link)
 {
+    s->asks_mode = false;
     if (!greet_link(s, link) || !link_send_raw(link, question, sizeof question - 1))
         session_end(s, ENOMEM);
 }
@@ -128,6 +130,35 @@ static void learn(struct session *s, const char *reply, size_t length)
         become_routing(s, cluster);
 }
 
+/* The slots are learnt from redirections: until then, the dialled node has them all. */
+static void learn_by_mode(struct session *s, const char *reply, size_t length)
+{
+    static const char mode[] = "$4\r\nmode\r\n$7\r\ncluster\r\n";
+    struct topology *t = NULL;
+    struct cluster *cluster = NULL;
+
+    if (memmem(reply, length, mode, sizeof mode - 1) == NULL) {
+        find_plain(s, false);
+        return;
+    }
+    t = topology_single(s->settings.host, s->settings.port);
+    if (t != NULL)
+        cluster = cluster_learn(s->settings.host, s->settings.port, t);
+    if (cluster == NULL)
+        session_end(s, ENOMEM);
+    else
+        become_routing(s, cluster);
+}
+
+static void ask_mode(struct session *s)
+{
+    s->asks_mode = true;
+    if (link_send_raw(s->probe, question_of_mode, sizeof question_of_mode - 1))
+        session_touch(s, s->probe);
+    else
+        session_end(s, ENOMEM);
+}
+
 static bool starts(const char *reply, size_t length, const char *with)
 {
     return length >= strlen(with) && memcmp(reply, with, strlen(with)) == 0;
@@ -135,8 +166,15 @@ static bool starts(const char *reply, size_t length, const char *with)
 
 void discover_reply(struct session *s, const char *reply, size_t length)
 {
+    if (starts(reply, length, "-NOPERM") && !s->asks_mode) {
+        ask_mode(s);
+        return;
+    }
     close_probe(s);
-    if (reply[0] == '*') {
+    if (s->asks_mode) {
+        s->asks_mode = false;
+        learn_by_mode(s, reply, length);
+    } else if (reply[0] == '*') {
         learn(s, reply, length);
     } else if (starts(reply, length, "-NOAUTH")) {
         s->state = SESSION_LOCKED;

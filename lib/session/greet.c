@@ -10,15 +10,16 @@
 static const char read_only[] = "*2\r\n$4\r\nINFO\r\n$11\r\nreplication\r\n"
                                 "*1\r\n$8\r\nREADONLY\r\n";
 
-/* The later of two commands of one kind replaces the earlier, and its place. */
-static void forget(struct session *s, const struct command *command)
+/* Who we are is said first, then which protocol we speak, since a server that wants to know who we
+ * are answers nothing else before; the rest in the order in which it was said. */
+static void forget(struct session *s, enum greeting_kind kind, const struct command *command)
 {
     struct greeting **at = &s->greetings;
 
     while (*at != NULL) {
         struct greeting *g = *at;
 
-        if (g->command == command) {
+        if (g->kind == kind && (kind != GREETING_OTHER || g->command == command)) {
             *at = g->next;
             free(g);
         } else {
@@ -27,30 +28,84 @@ static void forget(struct session *s, const struct command *command)
     }
 }
 
-static struct greeting *append(struct session *s, const struct command *command, const char *bytes,
-                               size_t length)
+static bool add(struct session *s, enum greeting_kind kind, const struct command *command,
+                struct bytes bytes)
 {
-    struct greeting *g = malloc(sizeof *g + length), **at = &s->greetings;
+    struct greeting *g = malloc(sizeof *g + bytes.length), **at = &s->greetings;
 
     if (g == NULL)
-        return NULL;
-    *g = (struct greeting){.command = command, .length = length};
-    memcpy(g->bytes, bytes, length);
-    while (*at != NULL)
+        return false;
+    *g = (struct greeting){.kind = kind, .command = command, .length = bytes.length};
+    memcpy(g->bytes, bytes.data, bytes.length);
+    while (*at != NULL && (*at)->kind <= kind)
         at = &(*at)->next;
+    g->next = *at;
     *at = g;
-    return g;
+    return true;
 }
 
-/* The other links that are up, or are being greeted, learn it now; what is dispatched to
- * them waits. */
-static bool tell_links(struct session *s, const struct greeting *g, const struct link *but)
+/* The words as a command, in place of what was remembered of this kind. */
+static bool add_words(struct session *s, enum greeting_kind kind, struct bytes *words, int count)
+{
+    struct argv argv = {.words = words, .count = count};
+    const struct command *command = command_lookup(words, count);
+    struct buffer bytes;
+    bool ok;
+
+    buffer_init(&bytes);
+    forget(s, kind, command);
+    ok = argv_format(&argv, &bytes) &&
+         add(s, kind, command, (struct bytes){buffer_bytes(&bytes), buffer_length(&bytes)});
+    buffer_deinit(&bytes);
+    return ok;
+}
+
+static struct bytes text(const char *s)
+{
+    return (struct bytes){s, strlen(s)};
+}
+
+/* HELLO [protocol [AUTH user password] [SETNAME name]] says several things at once, each of which
+ * holds until it is said again, by whatever command. */
+static bool remember_hello(struct session *s, const struct argv *argv)
+{
+    struct bytes *words = argv->words;
+    bool ok = argv->count < 2 || add_words(s, GREETING_PROTOCOL, words, 2);
+
+    for (int i = 2; ok && i < argv->count; i++) {
+        if (bytes_equal_ignoring_case(words[i], "auth") && i + 2 < argv->count) {
+            ok = add_words(s, GREETING_AUTH,
+                           (struct bytes[]){text("AUTH"), words[i + 1], words[i + 2]}, 3);
+            i += 2;
+        } else if (bytes_equal_ignoring_case(words[i], "setname") && i + 1 < argv->count) {
+            ok = add_words(s, GREETING_OTHER,
+                           (struct bytes[]){text("CLIENT"), text("SETNAME"), words[i + 1]}, 3);
+            i++;
+        }
+    }
+    return ok;
+}
+
+static bool was_asked(const struct request *r, const struct link *link)
+{
+    if (r->fanout == NULL)
+        return r->part.link == link;
+    for (uint32_t i = 0; i < r->fanout->count; i++)
+        if (r->fanout->parts[i].part.link == link)
+            return true;
+    return false;
+}
+
+/* The links that are up, or are being greeted, and were not asked learn it now; what is dispatched
+ * to them waits. `r` NULL: all of them. */
+static bool tell_links(struct session *s, struct bytes command, const struct request *r)
 {
     for (struct link *link = s->links; link != NULL; link = link->next) {
-        if (link == but || link->probe || link->must_close ||
-            (link->state != LINK_UP && link->state != LINK_GREETING))
+        if ((r != NULL && was_asked(r, link)) || link->probe || link->must_close ||
+            (link->state != LINK_UP && link->state != LINK_GREETING) ||
+            (r != NULL && link->feed != NULL && r->command->klass == COMMAND_TRACKING))
             continue;
-        if (!link_send_raw(link, g->bytes, g->length))
+        if (!link_send_raw(link, command.data, command.length))
             return false;
         link->state = LINK_GREETING;
         link->greetings++;
@@ -62,47 +117,59 @@ static bool tell_links(struct session *s, const struct greeting *g, const struct
 int greet_protocol(const struct session *s)
 {
     for (const struct greeting *g = s->greetings; g != NULL; g = g->next)
-        if (strcmp(g->command->name, "hello") == 0)
+        if (g->kind == GREETING_PROTOCOL)
             return memmem(g->bytes, g->length, "\r\n$1\r\n3\r\n", 9) != NULL ? 3 : 2;
     return 2;
 }
 
 void greet_reset(struct session *s)
 {
-    static const char reset[] = "*1\r\n$5\r\nRESET\r\n";
-    struct greeting *g = malloc(sizeof *g + sizeof reset);
-    bool ok = g != NULL;
-
     greet_destroy(s);
-    if (ok) {
-        *g = (struct greeting){.length = sizeof reset - 1};
-        memcpy(g->bytes, reset, sizeof reset);
-        ok = tell_links(s, g, NULL);
-    }
-    free(g);
-    if (!ok)
+    if (!tell_links(s, text("*1\r\n$5\r\nRESET\r\n"), NULL))
         session_end(s, ENOMEM);
 }
 
-static bool proves_identity(const struct command *command)
+void greet_credentials(const struct session *s)
 {
-    return strcmp(command->name, "auth") == 0 || strcmp(command->name, "hello") == 0;
+    for (const struct greeting *g = s->greetings; g != NULL; g = g->next)
+        if (g->kind == GREETING_AUTH)
+            cluster_set_credentials(s->cluster, (struct bytes){g->bytes, g->length});
+}
+
+bool greet_says_who(const struct command *command)
+{
+    return command != NULL &&
+           (strcmp(command->name, "auth") == 0 || strcmp(command->name, "hello") == 0);
+}
+
+static bool remember(struct session *s, const struct command *command, const struct argv *argv,
+                     struct bytes bytes)
+{
+    bool is_auth = strcmp(command->name, "auth") == 0;
+
+    if (strcmp(command->name, "hello") == 0)
+        return remember_hello(s, argv);
+    if (command->klass != COMMAND_TRACKING || client_tracks(s, argv))
+        forget(s, is_auth ? GREETING_AUTH : GREETING_OTHER, command);
+    return add(s, is_auth ? GREETING_AUTH : GREETING_OTHER, command, bytes);
 }
 
 void greet_remember(struct session *s, struct request *r, const char *command, size_t length)
 {
-    struct greeting *g;
+    struct bytes bytes = {command, length};
+    struct argv argv = {0};
+    const char *why;
+    size_t used;
+    bool ok = parse_command(&argv, command, length, &used, &why) == PARSE_WHOLE &&
+              remember(s, r->command, &argv, bytes) && tell_links(s, bytes, r);
 
-    forget(s, r->command);
-    g = append(s, r->command, command, length);
-    if (g == NULL || !tell_links(s, g, r->part.link)) {
+    argv_deinit(&argv);
+    if (!ok) {
         session_end(s, ENOMEM);
         return;
     }
-    if (r->command->klass == COMMAND_TRACKING)
-        client_noted(s, command, length);
-    if (proves_identity(r->command) && s->cluster != NULL)
-        cluster_set_credentials(s->cluster, (struct bytes){g->bytes, g->length});
+    if (greet_says_who(r->command) && s->cluster != NULL)
+        greet_credentials(s);
     if (s->state == SESSION_LOCKED)
         discover_begin(s);
 }

@@ -42,6 +42,13 @@ static inline void clear(struct request *r)
     memset(at + PAIRS, 0, REST);
 }
 
+static void apply_guards(const struct session *s, struct request *r)
+{
+    r->mute = (s->guards & (GUARD_SILENT | GUARD_SKIP)) != 0;
+    if ((s->guards & GUARD_CACHING) != 0)
+        r->part.caching = s->caches ? PART_CACHED : PART_UNCACHED;
+}
+
 static inline struct request *take_spare(struct session *s, const struct command *command)
 {
     struct request *r = s->spare;
@@ -57,10 +64,11 @@ static inline struct request *take_spare(struct session *s, const struct command
     clear(r);
     r->command = command;
     r->issued = stats_issue();
-    r->mute = (s->guards & (GUARD_SILENT | GUARD_SKIP)) != 0;
     r->part.request = r;
     r->part.sequence = s->sequence++;
     r->part.slot = SLOT_NONE;
+    if (s->guards != 0)
+        apply_guards(s, r);
     s->unanswered++;
     return r;
 }
@@ -83,24 +91,49 @@ struct request *order_issue(struct session *s, const struct command *command)
     return r;
 }
 
-/* Behind all requests at the head that are done. */
-static struct request *insert(struct session *s)
+static bool heard_from(const struct request *r, const struct link *link)
+{
+    if (r->fanout == NULL)
+        return r->part.state == PART_ANSWERED && r->part.link == link;
+    for (uint32_t i = 0; i < r->fanout->count; i++) {
+        const struct part *part = &r->fanout->parts[i].part;
+
+        if (part->state == PART_ANSWERED && part->link == link)
+            return true;
+    }
+    return false;
+}
+
+/* Behind all requests at the head that are done, and all that were answered over `link`. */
+static struct request **place_behind(struct session *s, const struct link *link)
+{
+    struct request **place = &s->order_head;
+
+    while (*place != NULL && (*place)->done)
+        place = &(*place)->next;
+    for (struct request **at = place; link != NULL && *at != NULL; at = &(*at)->next)
+        if (heard_from(*at, link))
+            place = &(*at)->next;
+    return place;
+}
+
+/* A request that is not the application's. `link` NULL: behind what is done. */
+static struct request *insert(struct session *s, const struct link *link)
 {
     bool all_done = s->unanswered == 0;
-    struct request *r = take_spare(s, NULL), **at = &s->order_head;
+    struct request *r = take_spare(s, NULL), **at;
 
     if (r == NULL)
         return NULL;
     r->mute = false;
     r->issued = 0;
-    if (all_done) {
+    at = all_done ? NULL : place_behind(s, link);
+    if (at == NULL || *at == NULL) {
         append(s, r);
-        return r;
+    } else {
+        r->next = *at;
+        *at = r;
     }
-    while ((*at)->done)
-        at = &(*at)->next;
-    r->next = *at;
-    *at = r;
     return r;
 }
 
@@ -184,7 +217,7 @@ void order_complete_in_place(struct session *s, struct request *r, struct link *
 
 void order_push(struct session *s, struct link *link, uint64_t position, size_t length)
 {
-    struct request *r = insert(s);
+    struct request *r = insert(s, NULL);
 
     if (r != NULL)
         order_complete_in_place(s, r, link, position, length);
@@ -192,10 +225,21 @@ void order_push(struct session *s, struct link *link, uint64_t position, size_t 
 
 void order_push_copy(struct session *s, const char *bytes, size_t length)
 {
-    struct request *r = insert(s);
+    struct request *r = insert(s, NULL);
 
     if (r != NULL)
         order_complete(s, r, bytes, length);
+}
+
+void order_push_behind(struct session *s, const struct link *link, const char *bytes, size_t length)
+{
+    struct request *r = insert(s, link);
+
+    if (r == NULL)
+        return;
+    r->part.state = PART_ANSWERED; /* the next one comes behind this one */
+    r->part.link = (struct link *)(uintptr_t)link;
+    order_complete(s, r, bytes, length);
 }
 
 void order_complete_error(struct session *s, struct request *r, const char *format, ...)

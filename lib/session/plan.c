@@ -283,6 +283,7 @@ static planner *const planner_of[] = {
     [COMMAND_RESET] = plan_reset,           [COMMAND_SUBSCRIBE] = plan_subscribe,
     [COMMAND_UNSUBSCRIBE] = plan_unsubscribe, [COMMAND_MONITOR] = plan_monitor,
     [COMMAND_REPLY_MODE] = plan_reply_mode, [COMMAND_TRACKING] = plan_tracking,
+    [COMMAND_CACHING] = plan_caching,
     [COMMAND_KILL] = plan_kill,             [COMMAND_UNSUPPORTED] = plan_unsupported,
 };
 
@@ -339,7 +340,7 @@ static bool is_for_single(const struct command *c)
 
 static void plan_line(struct session *s, const struct line *line, bool barrier)
 {
-    bool skip = (s->guards & GUARD_SKIP) != 0;
+    uint8_t once = s->guards & (GUARD_SKIP | GUARD_CACHING);
 
     if (line->command != NULL && (line->command->flags & COMMAND_SCRIPT) != 0 && session_routes(s))
         script_note(s, line->command);
@@ -355,8 +356,8 @@ static void plan_line(struct session *s, const struct line *line, bool barrier)
         planner_of[line->command->klass](s, line);
     else
         plan_any(s, line);
-    if (skip)
-        s->guards &= (uint8_t)~GUARD_SKIP;
+    if (once != 0 && (line->command == NULL || line->command->klass != COMMAND_CACHING))
+        s->guards &= (uint8_t)~once;
     if (barrier && s->unanswered > 0) {
         s->barrier = s->order_tail;
         if (session_is_blocked(s))

@@ -37,6 +37,7 @@ void plan_monitor(struct session *, const struct line *);
 void plan_reset(struct session *, const struct line *);
 void plan_reply_mode(struct session *, const struct line *);
 void plan_tracking(struct session *, const struct line *);
+void plan_caching(struct session *, const struct line *);
 void plan_kill(struct session *, const struct line *);
 
 #endif

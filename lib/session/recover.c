@@ -274,8 +274,8 @@ void session_link_lost(struct session *s, struct link *link, int why)
     chain = detach_sent(s, link);
     link_cut(link);
     script_link_lost(s, link);
-    if (s->tracks && link->feed == NULL)
-        client_link_lost(s);
+    if (link->feed == NULL)
+        client_forget(s, link);
     if (link->feed != NULL) {
         cluster_suspect(s->cluster);
         back_off(s, link, was_up);
@@ -293,9 +293,14 @@ void session_link_lost(struct session *s, struct link *link, int why)
     plan_input(s);
 }
 
+static bool is_needed(const struct session *s, const struct link *link)
+{
+    return link->waiting.head != NULL || client_listens(s, link);
+}
+
 static void retry_link(struct session *s, struct link *link, int64_t now)
 {
-    if (link->state != LINK_BACKOFF || link->waiting.head == NULL || link->retry_at_ms > now)
+    if (link->state != LINK_BACKOFF || !is_needed(s, link) || link->retry_at_ms > now)
         return;
     link->state = LINK_WANTED;
     session_touch(s, link);
@@ -319,7 +324,7 @@ static void expire_waiting(struct session *s, struct link *link, int64_t now)
 
 int64_t session_due(const struct session *s)
 {
-    int64_t due = session_due_in_need(s);
+    int64_t due = clock_earlier(session_due_in_need(s), client_due(s));
 
     return s->feeds != NULL ? clock_earlier(due, feeds_due(s)) : due;
 }
@@ -334,11 +339,9 @@ int64_t session_due_in_need(const struct session *s)
     for (const struct link *link = s->links; link != NULL; link = link->next) {
         if (link->state == LINK_CONNECTING)
             due = clock_earlier(due, link->connect_by_ms);
-        if (link->waiting.head == NULL)
-            continue;
-        if (link->state == LINK_BACKOFF)
+        if (link->state == LINK_BACKOFF && is_needed(s, link))
             due = clock_earlier(due, link->retry_at_ms);
-        if (link->waiting.head->wait_since != 0)
+        if (link->waiting.head != NULL && link->waiting.head->wait_since != 0)
             due = clock_earlier(due, link->waiting.head->wait_since +
                                          s->settings.failover_timeout_ms);
     }
@@ -355,6 +358,7 @@ void session_advance(struct session *s)
     trouble_advance(s);
     if (s->feeds != NULL)
         feeds_advance(s);
+    client_advance(s);
     for (struct link *link = s->links; link != NULL && s->state != SESSION_ENDED;
          link = link->next) {
         if (link->state == LINK_CONNECTING && link->connect_by_ms >= 0 && link->connect_by_ms <= now) {
@@ -450,6 +454,7 @@ void session_adopt(struct session *s)
     trouble_release_all(s);
     if (s->feeds != NULL)
         feeds_adopted(s);
+    client_listen(s);
     if (s->settings.configure != NULL && config_get()->version != s->configured)
         s->guards |= GUARD_CONFIG;
 }

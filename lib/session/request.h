@@ -74,6 +74,9 @@ void order_complete_error(struct session *, struct request *, const char *format
  * complete, and before those that are not. */
 void order_push(struct session *, struct link *, uint64_t position, size_t length);
 void order_push_copy(struct session *, const char *bytes, size_t length);
+/* … and behind everything that was answered over that link: an invalidation must not overtake the
+ * value that it is about. */
+void order_push_behind(struct session *, const struct link *, const char *bytes, size_t length);
 /* Drops replies at the head that the application does not want (CLIENT REPLY). */
 void order_purge(struct session *);
 /* For the statistics: a command that was issued then is answered now. */
@@ -154,14 +157,24 @@ void greet_remember(struct session *, struct request *, const char *command, siz
 bool greet_link(struct session *, struct link *);
 /* Of RESP, as the application asked for it: 2 or 3. */
 int greet_protocol(const struct session *);
+/* The cluster is told by whom it may be asked. */
+void greet_credentials(const struct session *);
+/* AUTH and HELLO, which a server answers whoever we are. */
+bool greet_says_who(const struct command *);
 /* Forgets everything, and has the links forget it. */
 void greet_reset(struct session *);
 void greet_destroy(struct session *);
 
-/* CLIENT TRACKING was taken, ON or OFF. */
-void client_noted(struct session *, const char *command, size_t length);
-/* What was read over a link that is gone is tracked no more: the application is told to forget. */
-void client_link_lost(struct session *);
+/* CLIENT TRACKING was taken. False: it adds to what was said before it. */
+bool client_tracks(struct session *, const struct argv *);
+/* What was read over the link is tracked no more: the application is told to forget everything. */
+void client_forget(struct session *, const struct link *);
+/* The link is needed though no command waits for it: its server tells of all keys. */
+bool client_listens(const struct session *, const struct link *);
+/* Opens what is needed. */
+void client_listen(struct session *);
+int64_t client_due(const struct session *);
+void client_advance(struct session *);
 
 /* Discovery. */
 void discover_begin(struct session *);

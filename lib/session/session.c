@@ -180,12 +180,25 @@ static void greeting_refused(struct session *s, struct link *link, const char *r
     session_touch(s, link);
 }
 
+/* The AUTH that waits may be what the server wants to hear. */
+static bool knocks(const struct link *link)
+{
+    const struct part *part = link->waiting.head;
+
+    return link->feed == NULL && part != NULL && part->request->kind == REQUEST_STATE &&
+           greet_says_who(part->request->command);
+}
+
 static void greeting_answered(struct session *s, struct link *link, const char *reply,
                               size_t length)
 {
     link->greetings--;
     if (link->probe)
         return;
+    if (reply[0] == '-' && knocks(link))
+        link->knocked = true;
+    if (link->knocked)
+        reply = "+";
     if (link->reader && !reads_take_greeting(s, link, reply, length))
         return;
     /* Who may not look at a replica may read it all the same. */
@@ -213,7 +226,7 @@ static void one_reply(struct session *s, struct link *link, size_t length)
 
     link->in_scanned += length;
     if (reply[0] == '>' && link->feed == NULL)
-        order_push_copy(s, reply, length);
+        order_push_behind(s, link, reply, length);
     else if (link->greetings > 0 && reply[0] != '>')
         greeting_answered(s, link, reply, length);
     else if (link->feed != NULL)
@@ -275,14 +288,19 @@ void session_link_received(struct session *s, struct link *link)
     end_if_over(s);
 }
 
-bool session_is_streaming(const struct session *s)
+static bool feeds_are_in_use(const struct session *s)
 {
     return s->feeds != NULL && feeds_due(s) >= 0;
 }
 
+bool session_is_streaming(const struct session *s)
+{
+    return s->tracking != 0 || feeds_are_in_use(s);
+}
+
 bool session_link_is_idle(const struct session *s, const struct link *link)
 {
-    return link->feed == NULL ? !s->tracks : !session_is_streaming(s);
+    return link->feed == NULL ? s->tracking == 0 : !feeds_are_in_use(s);
 }
 
 bool session_is_blocked(const struct session *s)

@@ -70,11 +70,24 @@ enum session_guard {
     GUARD_SILENT = 1 << 2,     /* CLIENT REPLY OFF: replies are not delivered … */
     GUARD_SKIP = 1 << 3,       /* … or that of the next command is not */
     GUARD_CONFIG = 1 << 4,     /* the configuration has changed; the next command looks */
+    GUARD_CACHING = 1 << 5,    /* CLIENT CACHING: is about the next command */
 };
 
-/* What the session keeps of AUTH, HELLO, CLIENT SETNAME …: replayed on every new link. */
+/* What CLIENT TRACKING said, bits of session.tracking. */
+enum session_tracking {
+    TRACKING_ON = 1 << 0,
+    TRACKING_BROADCAST = 1 << 1, /* masters tell of all keys, whether they were read or not */
+    TRACKING_OPT_IN = 1 << 2,
+    TRACKING_OPT_OUT = 1 << 3,
+};
+
+enum greeting_kind { GREETING_AUTH, GREETING_PROTOCOL, GREETING_OTHER };
+
+/* What the session keeps of AUTH, HELLO, CLIENT SETNAME …: replayed on every new link, in the order
+ * of the kinds. There is one of each of the first two at most. */
 struct greeting {
     struct greeting *next;
+    enum greeting_kind kind;
     const struct command *command;
     size_t length;
     char bytes[];
@@ -96,7 +109,9 @@ struct session {
     enum session_state state;
     bool careful; /* a slot is in trouble or migrating: look before sending */
     uint8_t guards; /* enum session_guard */
-    bool tracks;    /* CLIENT TRACKING is on */
+    uint8_t tracking; /* enum session_tracking; 0: CLIENT TRACKING is off */
+    bool caches; /* GUARD_CACHING: what CLIENT CACHING said, yes or no */
+    bool asks_mode; /* the probe may not see the topology, and asks whether there is one */
     bool single;  /* one server that is no cluster, and yet no pipe */
     bool stalled; /* input waits for an answer: behind a barrier, or while discovering */
     struct link **link_of_node; /* by node of the snapshot; NULL where there is none yet */
@@ -141,6 +156,7 @@ struct session {
     struct copies *copies; /* for the mirror, of the open transaction; NULL: none */
     struct transaction *transaction; /* these two: allocated on first use */
     struct script_memo *script;
+    int64_t tracking_tick_ms; /* TRACKING_BROADCAST: the next look whether there are new masters */
     int64_t blocked_since_ms; /* the barrier, when it is a command that blocks */
     struct session_settings settings;
     int end_error;      /* 0: closed in order, as by QUIT */

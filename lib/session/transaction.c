@@ -42,6 +42,7 @@ struct transaction {
     bool doomed;       /* the application was told an error: EXEC is an EXECABORT */
     bool malformed;    /* EXEC had arguments, which ends a transaction too */
     bool only_reads;
+    uint8_t caching;   /* enum part_caching: what was said before MULTI is about all of it */
     bool proven;       /* a server of this cluster took a MULTI: what follows need not wait for it */
     struct buffer log; /* the commands that a server has queued, one behind the other */
     uint32_t logged;
@@ -144,22 +145,6 @@ static void answer_here(struct session *s, const struct command *c, const char *
         complete_text(s, r, reply);
 }
 
-/* The application said HELLO 3. */
-static bool speaks_resp3(const struct session *s)
-{
-    struct argv argv = {0};
-    const char *why;
-    bool is_3 = false;
-    size_t used;
-
-    for (const struct greeting *g = s->greetings; g != NULL && !is_3; g = g->next)
-        is_3 = strcmp(g->command->name, "hello") == 0 &&
-               parse_command(&argv, g->bytes, g->length, &used, &why) == PARSE_WHOLE &&
-               argv.count > 1 && bytes_equal_ignoring_case(argv.words[1], "3");
-    argv_deinit(&argv);
-    return is_3;
-}
-
 /* What EXEC is answered whatever a server would say; NULL: what the server says. */
 static const char *verdict(const struct session *s)
 {
@@ -170,7 +155,7 @@ static const char *verdict(const struct session *s)
     if (t->doomed)
         return aborted;
     if (t->guard.set && t->guard.lost)
-        return speaks_resp3(s) ? "_\r\n" : "*-1\r\n";
+        return greet_protocol(s) == 3 ? "_\r\n" : "*-1\r\n";
     return NULL;
 }
 
@@ -237,6 +222,7 @@ static void finish(struct session *s, const struct link *link)
     t->link = NULL;
     t->slot = SLOT_NONE;
     t->doomed = t->malformed = t->over = t->spared = t->unknown = false;
+    t->caching = PART_AS_TRACKED;
     if (s->state == SESSION_TRANSACTING)
         s->state = SESSION_ROUTING;
 }
@@ -290,7 +276,7 @@ static struct part *prepare_opening(struct session *s)
     t->opening.kind = REQUEST_OPENING;
     *part = (struct part){.request = &t->opening, .bytes = bytes, .length = length,
                           .sequence = s->sequence++, .slot = t->slot, .repeatable = true,
-                          .wait_since = wait_since, .redirects = redirects};
+                          .caching = t->caching, .wait_since = wait_since, .redirects = redirects};
     t->opening_replies = 1 + t->logged;
     t->is_opening = true;
     t->over = t->spared = false;
@@ -754,6 +740,8 @@ static void begin(struct session *s, const struct command *c)
     t->only_reads = true;
     s->state = SESSION_TRANSACTING;
     answer_here(s, c, ok);
+    if (s->order_tail != NULL)
+        t->caching = s->order_tail->part.caching;
 }
 
 static void watch(struct session *s, const struct command *c, const char *bytes, size_t length)
@@ -869,7 +857,8 @@ static bool is_allowed(const struct command *c)
 {
     static const bool allowed[] = {
         [COMMAND_KEYED] = true,    [COMMAND_SPLIT] = true,       [COMMAND_ANY_NODE] = true,
-        [COMMAND_MASTER] = true,   [COMMAND_TRANSACTION] = true, [COMMAND_UNSUPPORTED] = false,
+        [COMMAND_MASTER] = true,   [COMMAND_TRANSACTION] = true, [COMMAND_CACHING] = true,
+        [COMMAND_UNSUPPORTED] = false,
     };
 
     return c == NULL || (c->klass < sizeof allowed && allowed[c->klass]);

@@ -267,7 +267,7 @@ static void follow_stream(struct endpoint *ep)
 {
     struct session *s = ep->session;
 
-    if (!is_blocking(ep) || s->feeds == NULL || !session_is_streaming(s))
+    if (!is_blocking(ep) || !session_routes(s) || !session_is_streaming(s))
         return;
     start_forwarding(ep);
     if (ep->forward != NULL)
@@ -288,7 +288,7 @@ static void settle(struct endpoint *ep)
 {
     struct session *s = ep->session;
 
-    if (s->feeds != NULL)
+    if (s->feeds != NULL || s->tracking != 0)
         follow_stream(ep);
     if (ep->poller == NULL)
         return;

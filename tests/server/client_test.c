@@ -225,9 +225,6 @@ START_TEST(test_tracking)
     if (_i == TARGET_CLUSTER) {
         EXPECT_ERROR(c, "UNSUPPORTED redisroute: CLIENT TRACKING with REDIRECT",
                      "CLIENT TRACKING ON REDIRECT 1");
-        EXPECT_ERROR(c, "UNSUPPORTED redisroute: CLIENT TRACKING with BCAST",
-                     "CLIENT TRACKING ON BCAST");
-        EXPECT_ERROR(c, "UNSUPPORTED redisroute:", "CLIENT CACHING YES");
     }
     EXPECT_ERROR(c, "ERR", "CLIENT TRACKING nonsense");
     EXPECT(c, "flags\noff\nredirect\n-1\nprefixes\n", "CLIENT TRACKINGINFO");

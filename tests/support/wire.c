@@ -85,18 +85,19 @@ bool wire_send_argv(struct wire *wire, int argc, const char *const *argv, const 
     return is_sent;
 }
 
-/* The end of the reply that starts at `at`, or null while it is not all there. */
-static const char *reply_end(const char *at, const char *end)
+const char *wire_reply_end(const char *at, const char *end)
 {
     const char *newline = at < end ? memchr(at, '\n', (size_t)(end - at)) : NULL;
     if (!newline)
         return NULL;
     const char *rest = newline + 1;
-    long count = strchr("$*", *at) ? strtol(at + 1, NULL, 10) : 0;
-    if (*at == '$' && count >= 0)
+    long count = strchr("$=!*~>%|", *at) ? strtol(at + 1, NULL, 10) : 0;
+    if (strchr("$=!", *at) && count >= 0)
         return end - rest >= count + 2 ? rest + count + 2 : NULL;
-    for (long i = 0; *at == '*' && i < count && rest; i++)
-        rest = reply_end(rest, end);
+    /* An attribute is followed by what it is about. */
+    long values = strchr("$=!", *at) ? 0 : *at == '%' ? 2 * count : *at == '|' ? 2 * count + 1 : count;
+    for (long i = 0; i < values && rest; i++)
+        rest = wire_reply_end(rest, end);
     return rest;
 }
 
@@ -119,7 +120,7 @@ static bool receive_more(struct wire *wire)
 char *wire_receive(struct wire *wire, size_t *length)
 {
     const char *end;
-    while (!wire->bytes || !(end = reply_end(wire->bytes, wire->bytes + wire->length)))
+    while (!wire->bytes || !(end = wire_reply_end(wire->bytes, wire->bytes + wire->length)))
         if (!receive_more(wire))
             return NULL;
     size_t size = (size_t)(end - wire->bytes);

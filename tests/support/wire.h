@@ -21,6 +21,9 @@ bool wire_send_argv(struct wire *wire, int argc, const char *const *argv, const 
  * count; the caller frees it. Null when the connection broke or stayed silent for a minute. */
 char *wire_receive(struct wire *wire, size_t *length);
 
+/* The end of the reply that starts at `at`, or null while it is not all there. */
+const char *wire_reply_end(const char *at, const char *end);
+
 /* One command, its words separated by single spaces, and its reply as text (wire_text). Null when
  * the connection broke. */
 char *wire_command(struct wire *wire, const char *format, ...)
