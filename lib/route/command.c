@@ -72,8 +72,9 @@ static APART const struct command *lookup_subcommand(const struct command *conta
 }
 
 /* Not two to eight bytes. */
-static APART const struct command *lookup_long(struct bytes name)
+static APART const struct command *lookup_long(const struct bytes *argv, int argc)
 {
+    struct bytes name = argv[0];
     const struct command *c;
     uint64_t head, tail;
 
@@ -84,11 +85,12 @@ static APART const struct command *lookup_long(struct bytes name)
     c = row_of((head | FOLD) ^ ((tail | FOLD) << 3 | (tail | FOLD) >> 61));
     if (c->length != name.length || !equal_word(head, c->word[0]) || !equal_word(tail, c->word[1]))
         return NULL;
-    return name.length <= 2 * WORD || is_named(c, name) ? c : NULL;
+    if (name.length > 2 * WORD && !is_named(c, name))
+        return NULL;
+    return c->subcommand_count == 0 ? c : lookup_subcommand(c, argv, argc);
 }
 
 _Static_assert(SHORTEST_NAME >= 2, "word_load_short reads two bytes");
-_Static_assert(LONGEST_CONTAINER <= sizeof(uint64_t), "lookup_long knows no subcommands");
 
 /* Run for every command; without a stack of its own, as the calls stand at its ends. */
 const struct command *command_lookup(const struct bytes *argv, int argc)
@@ -101,7 +103,7 @@ const struct command *command_lookup(const struct bytes *argv, int argc)
         return NULL;
     length = argv[0].length;
     if (length - SHORTEST_NAME > WORD - SHORTEST_NAME)
-        return lookup_long(argv[0]);
+        return lookup_long(argv, argc);
     word = word_load_short(argv[0].data, length);
     c = row_of(word | FOLD);
     if (c->length != length || !equal_word(word, c->word[0]))
@@ -125,28 +127,34 @@ static int values_of(const struct command_option *options, struct bytes word)
     return 0;
 }
 
-/* Where the word stands, with something behind it, searching to the end; 0: nowhere. */
-static int find_word(const struct line *line, const char *word, int start, bool last,
+static bool is_word(const struct key_spec *spec, struct bytes word)
+{
+    return bytes_equal_ignoring_case(word, spec->word) ||
+           (spec->other_word != NULL && bytes_equal_ignoring_case(word, spec->other_word));
+}
+
+/* Where a word of the specification stands, with something behind it, searching to the end; 0:
+ * nowhere. */
+static int find_word(const struct line *line, const struct key_spec *spec,
                      const struct command_option *options)
 {
     int found = 0;
 
-    for (int i = start; i < line->argc - 1; i++) {
-        if (bytes_equal_ignoring_case(line->argv[i], word)) {
+    for (int i = spec->start; i < line->argc - 1; i++) {
+        if (is_word(spec, line->argv[i])) {
             found = i;
-            if (!last)
+            if (spec->search != KEYS_AFTER_LAST_WORD)
                 break;
-        } else {
-            i += values_of(options, line->argv[i]);
         }
+        i += values_of(options, line->argv[i]);
     }
     return found;
 }
 
-static int find_word_backwards(const struct line *line, const char *word, int start)
+static int find_word_backwards(const struct line *line, const struct key_spec *spec)
 {
-    for (int i = start; i > 0; i--)
-        if (bytes_equal_ignoring_case(line->argv[i], word))
+    for (int i = line->argc + spec->start; i > 0; i--)
+        if (is_word(spec, line->argv[i]))
             return i;
     return 0;
 }
@@ -154,9 +162,7 @@ static int find_word_backwards(const struct line *line, const char *word, int st
 static int search_word(const struct command *c, const struct key_spec *spec,
                        const struct line *line)
 {
-    int at = spec->start < 0 ? find_word_backwards(line, spec->word, line->argc + spec->start)
-                             : find_word(line, spec->word, spec->start,
-                                         spec->search == KEYS_AFTER_LAST_WORD, c->options);
+    int at = spec->start < 0 ? find_word_backwards(line, spec) : find_word(line, spec, c->options);
 
     return at > 0 ? at + 1 : 0;
 }
@@ -262,7 +268,8 @@ int command_keys(const struct command *c, const struct bytes *argv, int argc,
 
 static bool asks_to_block(const struct command *c, const struct line *line)
 {
-    int keys = find_word(line, "streams", 1, false, c->options);
+    static const struct key_spec streams = {.search = KEYS_AFTER_WORD, .word = "streams", .start = 1};
+    int keys = find_word(line, &streams, c->options);
     struct line before = {line->argv, keys > 0 ? keys : line->argc};
 
     for (int i = 1; i < before.argc; i += 1 + values_of(c->options, before.argv[i]))

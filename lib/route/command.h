@@ -1,8 +1,8 @@
 /* What is known of every command: where its keys stand, which servers it goes to, how their
  * replies become one, and whether it may be sent twice.
  *
- * The table is command_table.inc, which generate_commands.py writes from a real server and
- * command_rules.json. All names of enumerators here are names in that file too. */
+ * The table is command_table.inc, which generate_commands.py writes from what real servers say
+ * (commands/) and command_rules.json. All names of enumerators here are names in that file too. */
 #ifndef REDISROUTE_ROUTE_COMMAND_H
 #define REDISROUTE_ROUTE_COMMAND_H
 
@@ -100,6 +100,7 @@ struct key_spec {
     enum key_search search;
     enum key_find find;
     const char *word; /* lower case */
+    const char *other_word; /* means the same; or NULL */
     int16_t start;
     int16_t last;     /* relative; < 0: from the end of argv, -1 is its last word */
     int16_t limit;    /* > 1: only the first limit-th part of what is left */

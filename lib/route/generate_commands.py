@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
-"""Writes command_table.inc from a running server's own tables and command_rules.json.
+"""Writes command_table.inc from what servers say to COMMAND and command_rules.json.
 
-    generate_commands.py HOST PORT > command_table.inc
+    generate_commands.py > command_table.inc
+    generate_commands.py --differences
 
-The output depends on the server's version and the rules only, so that running it twice shows what
-changed. What the rules do not settle is an error here, not a guess there.
+commands/ has what each server says (record_commands.py writes it); the table has every command that
+one of them has. What the rules do not settle is an error here, not a guess there, and so is a
+difference between two servers of which the rules do not say why it changes nothing. The second form
+lists those.
 """
 
+import collections
 import fnmatch
 import json
 import pathlib
-import socket
 import sys
+import textwrap
 
 FOLD = 0x2020202020202020
 MASK = (1 << 64) - 1
@@ -26,9 +30,11 @@ FLAGS = {
 }
 # Of no use to a client.
 FLAGS_IGNORED = {
-    "asking", "skip_monitor", "skip_slowlog", "no_mandatory_keys", "no_async_loading", "no_multi",
-    "allow_busy",
+    "asking", "skip_monitor", "skip_slowlog", "skip_commandlog", "no_mandatory_keys",
+    "no_async_loading", "no_multi", "allow_busy", "module",
 }
+# Of those above, what decides where a command goes, or whether it goes twice.
+FLAGS_DECIDING = {"WRITE", "READONLY", "BLOCKING", "PUBSUB", "MAY_REPLICATE"}
 RESPONSES = {
     "one_succeeded": "ONE_SUCCEEDED", "all_succeeded": "ALL_SUCCEEDED", "agg_logical_and": "AND",
     "agg_logical_or": "OR", "agg_min": "MIN", "agg_max": "MAX", "agg_sum": "SUM",
@@ -37,39 +43,11 @@ RESPONSES = {
 POLICIES = {"multi_shard": "SPLIT", "all_shards": "ALL_SHARDS", "all_nodes": "ALL_NODES"}
 
 
-# --- the server ---
-
-
-class Server:
-    def __init__(self, host, port):
-        self.stream = socket.create_connection((host, port)).makefile("rwb")
-
-    def command(self, *words):
-        parts = [b"*%d\r\n" % len(words)]
-        parts += [b"$%d\r\n%s\r\n" % (len(w), w.encode()) for w in words]
-        self.stream.write(b"".join(parts))
-        self.stream.flush()
-        return self.reply()
-
-    def reply(self):
-        line = self.stream.readline()
-        kind, rest = line[:1], line[1:-2].decode()
-        if kind == b"-":
-            sys.exit(f"the server says: {rest}")
-        if kind == b":":
-            return int(rest)
-        if kind == b"$":
-            return self.stream.read(int(rest) + 2)[:-2].decode() if int(rest) >= 0 else None
-        if kind == b"*":
-            return [self.reply() for _ in range(int(rest))]
-        return rest
-
-
 def pairs(flat):
     return dict(zip(flat[::2], flat[1::2]))
 
 
-# --- a command: from the server, then from the rules ---
+# --- a command: from one server ---
 
 
 class Command:
@@ -110,26 +88,87 @@ def spec_from_server(spec):
 
 
 def command_from_server(row):
-    command = Command(row[0], row[1], row[2], row[7],
+    """Modules write their names large."""
+    command = Command(row[0].lower(), row[1], row[2], row[7],
                       [spec_from_server(pairs(s)) for s in row[8]])
     command.subcommands = [command_from_server(r) for r in row[9]]
     return command
 
 
-def commands_from_server(server):
-    return {c.name: c for c in map(command_from_server, server.command("COMMAND"))}
+def with_subcommands(commands):
+    for command in commands:
+        yield command
+        yield from with_subcommands(command.subcommands)
 
 
-def add_newer(commands, rules):
-    for rule in rules["newer"]:
-        specs = [{"search": "KEYS_AT_INDEX", "start": rule["key"]}] if "key" in rule else []
-        for name in rule["commands"]:
-            command = Command(name, rule["arity"], rule["flags"], [], specs)
-            container = commands.get(name.split("|")[0])
-            if "|" not in name:
-                commands.setdefault(name, command)
-            elif name not in {c.name for c in container.subcommands}:
-                container.subcommands.append(command)
+def read_servers(folder):
+    """By the servers' names, older versions first: name to command, subcommands included."""
+    servers = {}
+    for path in sorted(folder.glob("*.json")):
+        said = json.loads(path.read_text())
+        commands = with_subcommands(map(command_from_server, said["commands"]))
+        servers[said["server"]] = {c.name: c for c in commands}
+    return servers
+
+
+# --- from several servers ---
+
+FACTS = {
+    "arity": lambda c: c.arity,
+    "keys": lambda c: c.specs,
+    "policy": lambda c: c.tips,
+    "flags": lambda c: sorted(c.flags & FLAGS_DECIDING),
+}
+
+
+def versions_of(name, servers):
+    return {server: commands[name] for server, commands in servers.items() if name in commands}
+
+
+def differences(servers):
+    """(fact, name) to what servers say, and which ones say so."""
+    found = {}
+    for name in sorted(set().union(*servers.values())):
+        for fact, value_of in FACTS.items():
+            said = collections.defaultdict(list)
+            for server, command in versions_of(name, servers).items():
+                said[json.dumps(value_of(command), sort_keys=True)].append(server)
+            if len(said) > 1:
+                found[fact, name] = said
+    return found
+
+
+def check_differences(servers, rules):
+    found = set(differences(servers))
+    settled = {(r["fact"], name) for r in rules["differences"] for name in r["commands"]}
+    for fact, name in sorted(found - settled):
+        sys.exit(f"{name}: servers differ about {fact} (--differences shows how): name it in the "
+                 "rules, with the reason why it changes nothing")
+    for fact, name in sorted(settled - found):
+        sys.exit(f"rules, differences: servers agree about {fact} of {name}")
+
+
+def most_lenient(arities):
+    """A line that the connected server does not take is refused there."""
+    least = min(map(abs, arities))
+    return least if set(arities) == {least} else -least
+
+
+def merge_servers(servers):
+    """Top-level commands, each as the newest server has it that has it at all."""
+    merged = {}
+    for name in set().union(*servers.values()):
+        versions = list(versions_of(name, servers).values())
+        merged[name] = versions[-1]
+        merged[name].arity = most_lenient([v.arity for v in versions])
+        merged[name].subcommands = []
+    for name, command in merged.items():
+        if "|" in name:
+            merged[name.split("|")[0]].subcommands.append(command)
+    return [c for c in merged.values() if "|" not in c.name]
+
+
+# --- from the rules ---
 
 
 def matching(rules, name):
@@ -149,6 +188,14 @@ def classify(command, rules):
         sys.exit(f"{command.name} cannot be merged: name its class in the rules")
 
 
+def only_key(command):
+    if len(command.specs) != 1 or command.options:
+        return 0
+    spec = command.specs[0]
+    single = spec["search"] == "KEYS_AT_INDEX" and spec.get("last", 0) == 0
+    return spec["start"] if single and spec.get("find") != "KEYS_BY_COUNT" else 0
+
+
 def apply_rules(command, rules):
     for rule in matching(rules["keys"], command.name):
         command.specs = [dict(s) for s in rule["specs"]]
@@ -156,6 +203,8 @@ def apply_rules(command, rules):
         sys.exit(f"{command.name}: the server does not know its keys: name them in the rules")
     for rule in matching(rules["options"], command.name):
         command.options = rule["words"]
+    if only_key(command) >= abs(command.arity):
+        command.arity = -1 - only_key(command)  # modules say that any number of words is right
     command.flags |= {r["flag"] for r in matching(rules["flags"], command.name)}
     if "READONLY" in command.flags:
         command.flags.add("REPEATABLE")
@@ -220,18 +269,11 @@ def identifier(name):
     return name.replace("|", "_").replace("-", "_")
 
 
-def only_key(command):
-    if len(command.specs) != 1 or command.options:
-        return 0
-    spec = command.specs[0]
-    single = spec["search"] == "KEYS_AT_INDEX" and spec.get("last", 0) == 0
-    return spec["start"] if single and spec.get("find") != "KEYS_BY_COUNT" else 0
-
-
 def spec_text(spec):
     fields = {"search": spec["search"], "find": spec.get("find", "KEYS_TO_LAST")}
-    if "word" in spec:
-        fields["word"] = f'"{spec["word"]}"'
+    for field in ("word", "other_word"):
+        if field in spec:
+            fields[field] = f'"{spec[field]}"'
     for field in ("start", "last", "limit", "count_at", "first"):
         if spec.get(field, 0) != 0:
             fields[field] = spec[field]
@@ -293,14 +335,21 @@ class Writer:
         return rows
 
 
-def head_text(version):
-    return (f"/* Written by generate_commands.py from redis-server {version} and "
-            "command_rules.json. Do not edit:\n"
-            " * change the rules, start a server and run\n"
-            " *\n"
-            " *     python3 generate_commands.py 127.0.0.1 6379 > command_table.inc\n"
-            " */\n"
-            "/* clang-format off */\n")
+def difference_lines(rules):
+    """What servers do not agree about, for people who read the table."""
+    for rule in rules["differences"]:
+        yield f"{rule['fact']} of {', '.join(rule['commands'])}: {rule['reason']}"
+
+
+def head_text(servers, rules):
+    about = [f"Written by generate_commands.py from what {', '.join(servers)} say to COMMAND, and",
+             "command_rules.json. Do not edit: change the rules and run", "",
+             "    python3 generate_commands.py > command_table.inc", "",
+             "Where those servers differ, and why that changes nothing:"]
+    for line in difference_lines(rules):
+        about += ["", *textwrap.wrap(line, 96)]
+    return "/* " + "\n".join((" * " + line).rstrip() for line in about)[3:] + (
+        "\n */\n/* clang-format off */\n")
 
 
 def enumeration(constants):
@@ -308,11 +357,11 @@ def enumeration(constants):
     return f"enum {{\n{lines}}};\n"
 
 
-def write_table(commands, version):
+def write_table(commands, head):
     writer = Writer()
     rows = writer.rows(commands)
     multiplier = find_multiplier([c.name for c in commands])
-    out = [head_text(version)]
+    out = [head]
     writer.specs.write(out)
     writer.options.write(out)
     out.append(enumeration({
@@ -320,7 +369,6 @@ def write_table(commands, version):
         "HASH_BITS": HASH_BITS,
         "SHORTEST_NAME": min(len(c.name) for c in commands),
         "LONGEST_NAME": max(len(c.name) for c in commands),
-        "LONGEST_CONTAINER": max(len(c.name) for c in commands if c.subcommands),
     }))
     out.append(f"#define HASH_MULTIPLIER UINT64_C(0x{multiplier:x})\n")
     out.append("/* Row 0 is nobody's: what the hash of an unknown name leads to. */")
@@ -339,23 +387,31 @@ def write_table(commands, version):
     print("\n".join(out))
 
 
+def list_differences(servers):
+    for (fact, name), said in differences(servers).items():
+        print(f"{name}, {fact}:")
+        for value, who in said.items():
+            print(f"    {', '.join(who)}: {value}")
+
+
 def main():
-    if len(sys.argv) != 3:
+    if sys.argv[1:] not in ([], ["--differences"]):
         sys.exit(__doc__)
-    server = Server(sys.argv[1], int(sys.argv[2]))
     folder = pathlib.Path(__file__).resolve().parent
+    servers = read_servers(folder / "commands")
+    if sys.argv[1:]:
+        list_differences(servers)
+        return
     rules = json.loads((folder / "command_rules.json").read_text())
-    version = pairs(server.command("HELLO"))["version"]
-    commands = commands_from_server(server)
-    add_newer(commands, rules)
-    ordered = sorted(commands.values(), key=lambda c: c.name)
+    check_differences(servers, rules)
+    ordered = sorted(merge_servers(servers), key=lambda c: c.name)
     for command in ordered:
         command.subcommands.sort(key=lambda c: c.name)
-    everyone = [c for top in ordered for c in [top, *top.subcommands]]
+    everyone = list(with_subcommands(ordered))
     for command in everyone:
         apply_rules(command, rules)
     check_rules_are_used(rules, [c.name for c in everyone])
-    write_table(ordered, version)
+    write_table(ordered, head_text(servers, rules))
 
 
 main()

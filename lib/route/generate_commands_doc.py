@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes doc/commands.md from command_table.inc and command_rules.json.
+"""Writes doc/commands.md from command_table.inc, command_rules.json and commands/.
 
     generate_commands_doc.py > doc/commands.md
 
-It needs no server: the table says what happens, the rules say why. Where the two disagree the table
-is older than the rules, and that is an error.
+The table says what happens, the rules say why, and commands/ which server has a command. Where table
+and rules disagree the table is older than the rules, and that is an error.
 """
 
 import fnmatch
@@ -58,6 +58,9 @@ DIFFERS = {
     "wait": "the number of replicas of the master that has the fewest; what was written over a "
             "connection that was lost since is not waited for",
     "waitaof": "as WAIT",
+    "cluster|slot-stats": "ORDERBY and LIMIT hold for each master: sort and cut what comes",
+    "commandlog|get": "the count holds for each node; one that cannot be reached makes it an error",
+    "slowlog|get": "the count holds for each node; one that cannot be reached makes it an error",
 }
 BLOCKING = "nothing behind it is sent before it returns"
 
@@ -136,8 +139,39 @@ def line_of(row, rules):
     return f"| {name} | {klass} | {what} | {differs_of(row)} | {rule.get('reason', '')} |"
 
 
-def since_of(rules):
-    return {name: rule["since"] for rule in rules["newer"] for name in rule["commands"]}
+def servers_of(folder):
+    """Server to the names of its commands."""
+    names = {}
+    for path in sorted(folder.glob("*.json")):
+        said = json.loads(path.read_text())
+        rows = [r for row in said["commands"] for r in (row, *row[9])]
+        names[said["server"]] = {row[0].lower() for row in rows}
+    return names
+
+
+def text_of(names):
+    return ", ".join(n.replace("|", " ").upper() for n in sorted(names))
+
+
+def write_not_everywhere(servers):
+    """By which servers have a command: those that all have are not worth a word."""
+    owners = {}
+    for name in set().union(*servers.values()):
+        having = tuple(s for s, names in servers.items() if name in names)
+        owners.setdefault(having, set()).add(name)
+    print("\n## Not in every server\n\n"
+          f"The table was made from what {', '.join(servers)} say of themselves. A server that does "
+          "not have a command says so.\n\n| only in | commands |\n|---|---|")
+    for having, names in sorted(owners.items()):
+        if len(having) < len(servers):
+            print(f"| {', '.join(having)} | {text_of(names)} |")
+
+
+def write_differences(rules):
+    print("\n## Where servers differ\n\nThe connected server has the last word:\n\n"
+          "| what | commands | why it changes nothing |\n|---|---|---|")
+    for rule in rules["differences"]:
+        print(f"| {rule['fact']} | {text_of(rule['commands'])} | {rule['reason']} |")
 
 
 def main():
@@ -148,9 +182,8 @@ def main():
     print("| command | class | what happens | differs | why |\n|---|---|---|---|---|")
     for row in sorted(rows, key=lambda r: r["name"]):
         print(line_of(row, rules))
-    newer = ", ".join(f"{n.replace('|', ' ').upper()} ({s})"
-                      for n, s in sorted(since_of(rules).items()))
-    print(f"\nNewer than the server that the table was made from: {newer}.")
+    write_not_everywhere(servers_of(folder / "commands"))
+    write_differences(rules)
 
 
 main()

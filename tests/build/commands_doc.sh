@@ -8,7 +8,7 @@ diff "$REDISROUTE_SOURCE/doc/commands.md" "$work/commands.md" ||
     fail "doc/commands.md is stale: run lib/route/generate_commands_doc.py > doc/commands.md"
 
 rows=$(grep -c '\.name = "' "$route/command_table.inc")
-lines=$(grep -c '^| [A-Z]' "$work/commands.md")
+lines=$(sed '/^## /,$d' "$work/commands.md" | grep -c '^| [A-Z]')
 [ "$lines" -eq "$rows" ] || fail "$lines lines for $rows commands"
 
 # Rules that the table does not follow are noticed.

@@ -145,6 +145,21 @@ static char *servers_keys(const struct words *words)
     return reply;
 }
 
+/* Which words after the first key are keys as well, the table reads as these commands do themselves,
+ * and as Redis 8 says; older servers and Valkey take the first STORE of GEORADIUS for the only one,
+ * and a key called STORE for another STORE of SORT. The first key decides about the node. */
+static const char *const read_better[] = {"georadius", "georadiusbymember", "sort"};
+
+static bool have_same_first_key(const struct words *words, const char *theirs)
+{
+    const char *key = strchr(strchr(theirs, '\n') + 1, '\n') + 1;
+    size_t length = strlen(words->word[1]);
+    bool is_read_better = false;
+    for (size_t i = 0; i < COUNT_OF(read_better); i++)
+        is_read_better |= !strcasecmp(words->word[0], read_better[i]);
+    return is_read_better && !strncmp(key, words->word[1], length) && key[length] == '\r';
+}
+
 /* False when the server finds the line malformed, or without a key. */
 static bool agree_on_keys(const char *line)
 {
@@ -152,8 +167,8 @@ static bool agree_on_keys(const char *line)
     to_words(line, &words);
     char *theirs = servers_keys(&words), *ours = our_keys(&words);
     bool is_answered = theirs[0] == '*';
-    ck_assert_msg(!is_answered || !strcmp(theirs, ours), "%s: the server says\n%sand not\n%s", line,
-                  theirs, ours);
+    ck_assert_msg(!is_answered || !strcmp(theirs, ours) || have_same_first_key(&words, theirs),
+                  "%s: the server says\n%sand not\n%s", line, theirs, ours);
     bool has_key = is_answered && strcmp(theirs, "*0\r\n") != 0;
     free(theirs);
     free(ours);
@@ -166,7 +181,7 @@ static const struct command *row_named(const char *name, size_t length)
 {
     for (size_t i = 0; i < command_count(); i++) {
         const struct command *c = command_at(i);
-        if (strlen(c->name) == length && !memcmp(c->name, name, length))
+        if (strlen(c->name) == length && !strncasecmp(c->name, name, length))
             return c;
     }
     return NULL;
@@ -267,6 +282,14 @@ static const char *const lines[] = {
     "xreadgroup GROUP streams c COUNT 1 NOACK STREAMS a b > >",
     "xgroup CREATE k g $ MKSTREAM",
     "xinfo STREAM k FULL",
+    "georadius k 1 2 3 m STORE storedist STOREDIST e",
+    "georadiusbymember k m 3 km STORE d STORE e",
+    "hgetex k EX 10 FIELDS 2 a b",
+    "hsetex k FNX EX 10 FIELDS 1 a b",
+    "vadd k REDUCE 2 VALUES 3 1 2 3 element",
+    "vsim k ELE element WITHSCORES COUNT 3",
+    "vlinks k element WITHSCORES",
+    "set k v IFEQ w GET",
 };
 
 /* What a row promises to be enough: its least number of words, with a count of one where one is

@@ -234,6 +234,9 @@ static void test_subcommands(void **state)
     assert_string_equal(row("XINFO Stream k")->name, "xinfo|stream");
     assert_string_equal(row("cluster COUNT-FAILURE-REPORTS id")->name,
                         "cluster|count-failure-reports");
+    assert_string_equal(row("CommandLog GET 1 slow")->name, "commandlog|get");
+    assert_string_equal(row("COMMANDLOG NONE")->name, "commandlog");
+    assert_string_equal(row("COMMANDLOG")->name, "commandlog");
     assert_string_equal(row("XINFO")->name, "xinfo");
     assert_string_equal(row("XINFO STREAMS k")->name, "xinfo");
     assert_string_equal(row("XINFO ''")->name, "xinfo");
@@ -277,6 +280,12 @@ static void test_classes(void **state)
         {"multi", COMMAND_TRANSACTION},
         {"scan", COMMAND_SCAN},
         {"ssubscribe", COMMAND_SUBSCRIBE},
+        {"client capa", COMMAND_STATE},
+        {"client import-source", COMMAND_STATE},
+        {"commandlog reset", COMMAND_ALL_NODES},
+        {"cluster slot-stats", COMMAND_ALL_SHARDS},
+        {"script show", COMMAND_ALL_SHARDS},
+        {"vsim", COMMAND_KEYED},
         {"cluster meet", COMMAND_UNSUPPORTED},
         {"cluster nonsense", COMMAND_ANY_NODE},
     };
@@ -303,6 +312,9 @@ static void test_responses(void **state)
         {"del", RESPONSE_SUM},
         {"dbsize", RESPONSE_SUM},
         {"slowlog len", RESPONSE_SUM},
+        {"commandlog len", RESPONSE_SUM},
+        {"latency reset", RESPONSE_SUM},
+        {"script show", RESPONSE_ONE_SUCCEEDED},
     };
 
     (void)state;
@@ -411,7 +423,13 @@ static void test_keys(void **state)
         {"xread count 2 block 1 STREAMS streams 0", "streams"},
         {"xreadgroup group streams c streams k >", "k"},
         {"xreadgroup count 1 group streams streams streams k >", "k"},
+        {"sort k store store limit 0 5", "k store"},
         {"georadius k 1 2 3 m store d", "k d"},
+        {"georadius k 1 2 3 m store d STOREDIST e", "k e"},
+        {"georadius k 1 2 3 m storedist e store store", "k store"},
+        {"georadiusbymember k store 3 m asc", "k"},
+        {"VADD k VALUES 1 1 e", "k"},
+        {"hgetex k FIELDS 1 f", "k"},
         {"sort k by w_* get store store d", "k d"},
         {"sort k store d store e", "k e"},
         {"sort_ro k by store get x", "k"},
