@@ -36,6 +36,7 @@ struct field_rule {
  * data is the oldest on disk. Scripts and functions are the same on all masters. */
 static const struct field_rule rules[] = {
     {"Server", "redis_mode", SAID, "standalone", NULL, NULL},
+    {"Server", "server_mode", SAID, "standalone", NULL, NULL}, /* Valkey's name for it */
     {"Cluster", "cluster_enabled", SAID, "0", NULL, NULL},
 
     {"Clients", "client_recent_max_*", MAX, NULL, NULL, NULL},

@@ -549,16 +549,35 @@ static void deliver(struct session *s, struct link *link, struct part *part, con
         order_complete_in_place(s, r, link, position, length);
 }
 
+/* To a MULTI or WATCH in a transaction Redis says no, and goes on: EXEC runs the rest. */
+static bool is_forgiven(const char *reply, size_t length)
+{
+    return length == sizeof nested - 1 && memcmp(reply, nested, length) == 0;
+}
+
+static void deliver_forgiven(struct session *s, struct link *link, struct part *part)
+{
+    bool is_watch = strcmp(part->request->command->name, "watch") == 0;
+
+    link_answered(link);
+    s->transaction->in_flight--;
+    complete_text(s, part->request, is_watch ? watch_inside : nested);
+}
+
 static void queued_reply(struct session *s, struct link *link, struct part *part,
                          const char *reply, size_t length, uint64_t position)
 {
     struct transaction *t = s->transaction;
 
+    progressed(t);
+    if (is_forgiven(reply, length)) {
+        deliver_forgiven(s, link, part);
+        return;
+    }
     if (reply[0] == '-')
         t->doomed = true;
     else if (!log_command(s, link, part))
         session_end(s, ENOMEM);
-    progressed(t);
     deliver(s, link, part, reply, length, position);
 }
 
@@ -881,28 +900,15 @@ static void refuse_command(struct session *s, const struct command *c, const cha
 }
 
 /* A copy is needed only if it cannot be sent at once. */
-static void queue_bytes(struct session *s, const struct command *c, const char *bytes, size_t length)
+static void queue_part(struct session *s, const struct command *c, const char *bytes, size_t length)
 {
     struct transaction *t = s->transaction;
-    bool whole = c == NULL || has_arity(s, c);
-    uint16_t slot = t->slot;
-    struct request *r;
+    struct request *r = order_issue(s, c);
 
-    if (whole && !s->single && !is_allowed(c)) {
-        refuse_command(s, c, NULL);
-        return;
-    }
-    if (whole && !slot_of_line(s, c, &slot)) {
-        refuse_command(s, c, crossslot);
-        return;
-    }
-    t->slot = slot;
-    r = order_issue(s, c);
     if (r == NULL)
         return;
     r->kind = REQUEST_QUEUED;
     r->part.repeatable = true;
-    t->only_reads = t->only_reads && c != NULL && command_repeatable(c);
     if (t->link != NULL && t->refusal == NULL && t->pending.head == NULL) {
         put_on_link(s, &r->part, bytes, length);
         return;
@@ -916,6 +922,25 @@ static void queue_bytes(struct session *s, const struct command *c, const char *
     r->part.length = length;
     part_push(&t->pending, &r->part);
     advance(s);
+}
+
+static void queue_bytes(struct session *s, const struct command *c, const char *bytes, size_t length)
+{
+    struct transaction *t = s->transaction;
+    bool whole = c == NULL || has_arity(s, c);
+    uint16_t slot = t->slot;
+
+    if (whole && !s->single && !is_allowed(c)) {
+        refuse_command(s, c, NULL);
+        return;
+    }
+    if (whole && !slot_of_line(s, c, &slot)) {
+        refuse_command(s, c, crossslot);
+        return;
+    }
+    t->slot = slot;
+    t->only_reads = t->only_reads && c != NULL && command_repeatable(c);
+    queue_part(s, c, bytes, length);
 }
 
 static void queue(struct session *s, const struct command *c, const char *bytes, size_t length)
@@ -947,10 +972,10 @@ static void inside(struct session *s, const struct command *c, const char *bytes
 {
     switch (verb_of(s, c)) {
     case VERB_MULTI:
-        answer_here(s, c, nested);
-        break;
     case VERB_WATCH:
-        answer_here(s, c, watch_inside);
+        /* Whether this ends in an EXECABORT is the server's choice. MULTI has no key, and is said
+         * for both. */
+        queue_part(s, c, multi, sizeof multi - 1);
         break;
     case VERB_EXEC:
         s->transaction->malformed = !has_arity(s, c);

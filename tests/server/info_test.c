@@ -112,7 +112,9 @@ START_TEST(test_reads_as_one_server)
     char *report = info(c, "");
 
     ck_assert_ptr_nonnull(strstr(report, "redis_version:"));
-    ck_assert_ptr_nonnull(strstr(report, "\nredis_mode:standalone\r\n"));
+    ck_assert(strstr(report, "\nredis_mode:standalone\r\n") ||  /* Redis */
+              strstr(report, "\nserver_mode:standalone\r\n")); /* Valkey */
+    ck_assert_ptr_null(strstr(report, "_mode:cluster\r\n"));
     ck_assert_ptr_nonnull(strstr(report, "\nrole:master\r\n"));
     ck_assert_ptr_nonnull(strstr(report, "\ncluster_enabled:0\r\n"));
     free(report);

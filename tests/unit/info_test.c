@@ -41,6 +41,8 @@ static void what_identifies_a_server_is_of_one_master(void **state)
     becomes("# Server\r\nredis_mode:cluster\r\nrun_id:a\r\nuptime_in_seconds:5\r\n",
             "# Server\r\nredis_mode:cluster\r\nrun_id:b\r\nuptime_in_seconds:7\r\n",
             "# Server\r\nredis_mode:standalone\r\nrun_id:a\r\nuptime_in_seconds:5\r\n");
+    becomes("# Server\r\nserver_mode:cluster\r\n", "# Server\r\nserver_mode:cluster\r\n",
+            "# Server\r\nserver_mode:standalone\r\n");
     becomes("# Cluster\r\ncluster_enabled:1\r\n", "# Cluster\r\ncluster_enabled:1\r\n",
             "# Cluster\r\ncluster_enabled:0\r\n");
     becomes("# Replication\r\nrole:slave\r\nmaster_host:h\r\n",
