@@ -5,6 +5,7 @@
 #
 # demo.sh sources this file for the functions.
 
+cluster_server=${TEST_SERVER:-redis-server} # or valkey-server
 cluster_folder=
 cluster_pids=()
 cluster_ports=() # the three masters in the order of their slots, then the replicas
@@ -27,7 +28,7 @@ cluster_free_port() {
 cluster_start_node() {
     local port=$1
     mkdir "$cluster_folder/$port"
-    redis-server --port "$port" --bind 127.0.0.1 --dir "$cluster_folder/$port" \
+    "$cluster_server" --port "$port" --bind 127.0.0.1 --dir "$cluster_folder/$port" \
         --cluster-enabled yes --save '' --appendonly no --repl-diskless-sync-delay 0 \
         >"$cluster_folder/$port/log" 2>&1 &
     cluster_pids+=($!)

@@ -74,7 +74,7 @@ replica_of() {
 
 start_mirror() {
     mirror_port=$(cluster_free_port)
-    redis-server --port "$mirror_port" --bind 127.0.0.1 --dir "$work" --save '' --appendonly no \
+    "$cluster_server" --port "$mirror_port" --bind 127.0.0.1 --dir "$work" --save '' --appendonly no \
         >"$work/mirror.log" &
     mirror=$!
     cluster_wait_until redis-cli -p "$mirror_port" ping

@@ -1,44 +1,60 @@
 #!/usr/bin/env bash
-# tests/run.sh [--quick] [--debian13]   every test, on a Debian machine, as root or with sudo.
+# tests/run.sh [OPTION...]   every test, on a Debian machine, as root or with sudo.
 #
 # Installs what is missing from Debian's packages and builds three times: as released, with all
 # tests; with AddressSanitizer and UndefinedBehaviorSanitizer; and with ThreadSanitizer, with the
-# tests of threads. Where valkey-server is installed, tests on servers are run with it as well. The
-# last line says how many passed and failed.
+# tests of threads. Where valkey-server is installed, tests on servers are run with it as well.
 #
-#     --quick      the first build alone
-#     --debian13   then on a Debian 13 as well, with its newer hiredis and servers, in a tree of its
-#                  own under build-tests/: a gigabyte, and some minutes
+# A machine that is not Debian 13 then does the first of these in a Debian 13, with its newer hiredis
+# and servers: in a tree of its own under build-tests/, which is made at the first run and kept for the
+# next. Where such a tree cannot be made or entered, that has failed.
+#
+# The last line says how many passed and failed.
+#
+#     --no-debian13   leaves the Debian 13 out: for developers; saves two gigabytes, and some minutes
+#     --quick         the first build alone, and no Debian 13
+#     --debian13      the Debian 13 alone
+#     --essential     without fuzzers and bindings, which need large packages; so it is in that tree
+#     --install       only installs the packages
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
-quick=
-debian13=
+here=1 sanitize=1 debian13=1 essential= install=
 for option in "$@"; do
     case $option in
-    --quick) quick=1 ;;
-    --debian13) debian13=1 ;;
+    --no-debian13) debian13= ;;
+    --quick) sanitize= debian13= ;;
+    --debian13) here= ;;
+    --essential) essential=1 ;;
+    --install) install=1 ;;
     *)
-        echo "usage: tests/run.sh [--quick] [--debian13]" >&2
+        echo "usage: tests/run.sh [--no-debian13] [--quick] [--debian13] [--essential] [--install]" >&2
         exit 2
         ;;
     esac
 done
 builds=${TEST_BUILDS:-build-tests}
 . /etc/os-release 2>/dev/null
+is_debian13=
+[ "${ID-}" != debian ] || [ "${VERSION_ID:-0}" -lt 13 ] || is_debian13=1
+[ ! "$is_debian13" ] || debian13=
 
 packages=(
     # to build
-    cmake gcc g++ make pkg-config libhiredis-dev libyaml-dev
+    cmake gcc make pkg-config libhiredis-dev libyaml-dev
     # to test
     libcmocka-dev check libsubunit-dev libevent-dev libev-dev libuv1-dev
-    redis-server redis-tools curl procps python3 python3-venv golang-go strace valgrind clang libclang-rt-dev
+    redis-server redis-tools curl procps python3
     # programs that use hiredis
     webdis ccache libredis-fast-perl ruby-hiredis freeradius freeradius-redis freeradius-utils
     varnish varnish-redis kamailio kamailio-redis-modules
 )
-[ "${ID-}" != debian ] || [ "${VERSION_ID:-0}" -lt 13 ] || packages+=(valkey-server)
-bash tests/install.sh "${packages[@]}" || exit 1
+[ "$essential" ] || packages+=(g++ clang libclang-rt-dev golang-go python3-venv strace valgrind)
+[ ! "$is_debian13" ] || packages+=(valkey-server)
+if [ "$here" ]; then
+    bash tests/install.sh "${packages[@]}" || exit 1
+fi
+[ ! "$install" ] || exit 0
 
 # Daemons live where a user's PATH does not go; and what the caller set for itself is not tested.
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -106,32 +122,64 @@ run_build() {
     fi
 }
 
-# What differs between the servers is how they answer, not how they die.
+# What needs a server once more, with the other one.
 run_valkey() {
     command -v valkey-server >/dev/null || return 0
     TEST_SERVER=valkey-server run_tests "release, valkey" "$builds/release" 0 \
-        -L '^server$' -E 'failover|descriptor|redirect|fork|threads'
+        -L '^(server|programs)$'
 }
 
-# The last two lines of the run in there are its summary, blank line and total.
-run_debian13() {
-    local log=$builds/debian13.log line
-    say "Debian 13"
-    tests/debian13.sh "$builds/debian13" tests/run.sh --quick 2>&1 | tee "$log"
-    if ! grep -q '^[0-9]* passed, [0-9]* failed$' <(tail -1 "$log"); then
-        count "debian 13" 0 1 "it did not come to an end"
-        return
-    fi
+# --- Debian 13 ---
+
+# Made while this machine builds and tests for itself: it is the network and one processor that are
+# busy with it, and not for long.
+prepare_debian13() {
+    mkdir -p "$builds"
+    tests/debian13.sh "$builds/debian13" tests/run.sh --install --essential \
+        >"$builds/debian13.prepare.log" 2>&1 &
+    preparing=$!
+}
+
+# The last lines of the run in there are its summary, a blank line and the total.
+count_debian13() {
+    local line
     while IFS= read -r line; do
         [[ $line =~ ^(.*[^ ])\ +([0-9]+)\ passed,\ ([0-9]+)\ failed(:\ (.*))?$ ]] &&
             count "13: ${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}" "${BASH_REMATCH[3]}" \
                 "${BASH_REMATCH[5]}"
-    done < <(sed -n '/^== summary/,$p' "$log" | grep -E ' passed, ' | sed '$d')
+    done < <(sed -n '/^== summary/,$p' "$1" | grep -E ' passed, ' | sed '$d')
 }
 
-run_build release --
-run_valkey
-if [ ! "$quick" ]; then
+run_debian13() {
+    local log=$builds/debian13.log
+    say "Debian 13"
+    if ! wait "$preparing"; then
+        cat "$builds/debian13.prepare.log"
+        echo "There is no Debian 13 here; tests/run.sh --no-debian13 leaves it out."
+        count "13" 0 1 "there is none"
+        return
+    fi
+    tests/debian13.sh "$builds/debian13" tests/run.sh --quick --essential 2>&1 | tee "$log"
+    if grep -q '^[0-9]* passed, [0-9]* failed$' <(tail -1 "$log"); then
+        count_debian13 "$log"
+    else
+        count "13" 0 1 "it did not come to an end"
+    fi
+}
+
+essential_options=()
+essential_tests=()
+if [ "$essential" ]; then
+    essential_options=(-DREDISROUTE_FUZZ=OFF)
+    essential_tests=(-LE '^bindings$')
+fi
+
+[ ! "$debian13" ] || prepare_debian13
+if [ "$here" ]; then
+    run_build release "${essential_options[@]}" -- "${essential_tests[@]}"
+    run_valkey
+fi
+if [ "$here" ] && [ "$sanitize" ]; then
     run_build addresses -DREDISROUTE_SANITIZE=address,undefined -- -L '^(unit|sim|server)$'
     run_build threads -DREDISROUTE_SANITIZE=thread -- -L '^threads$'
 fi
