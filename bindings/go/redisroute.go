@@ -9,12 +9,16 @@
 // go-redis' plain client then works as on one server: commands, pipelines, transactions,
 // subscriptions, scans. redigo's NewConn takes the same net.Conn.
 //
+// Where reads go is said for a connection, and so for a client: a program that wants some reads from
+// replicas has a second client for them, whose Dialer has another ReadPolicy.
+//
 // The package needs libredisroute and its pkg-config file. A connection that waits holds no thread:
 // its descriptor is in the runtime's poller.
 package redisroute
 
 /*
 #cgo pkg-config: redisroute
+#include <errno.h>
 #include <stdlib.h>
 #include <redisroute/redisroute.h>
 
@@ -23,6 +27,21 @@ static redisRouteSession *open_session(const char *host, int port, int connect_t
 	redisRouteOptions options = {.size = sizeof options, .connect_timeout_ms = connect_timeout_ms,
 		.read_policy = read_policy[0] ? read_policy : 0};
 	return redisRouteOpen(host, port, &options);
+}
+
+// -errno in place of -1, and of char, which Go need not search for pointers.
+static ssize_t read_session(redisRouteSession *session, char *to, size_t size) {
+	ssize_t n = redisRouteRead(session, to, size);
+	return n < 0 ? -errno : n;
+}
+
+static int write_session(redisRouteSession *session, const char *bytes, size_t length) {
+	return redisRouteWrite(session, bytes, length) != 0 ? -errno : 0;
+}
+
+static int session_connected(redisRouteSession *session) {
+	int up = redisRouteConnected(session);
+	return up < 0 ? -errno : up;
 }
 */
 import "C"
@@ -114,6 +133,17 @@ func dial(ctx context.Context, o *Options, network, addr string) (*Conn, error) 
 	return nil, err
 }
 
+// What the library says of a call that failed.
+type sessionError struct {
+	errno syscall.Errno
+	text  string
+}
+
+func (e *sessionError) Error() string   { return e.text }
+func (e *sessionError) Unwrap() error   { return e.errno }
+func (e *sessionError) Timeout() bool   { return e.errno.Timeout() }
+func (e *sessionError) Temporary() bool { return e.errno.Temporary() }
+
 // Conn is a session: a net.Conn to a cluster that looks like one server. Reading, writing, deadlines
 // and Close may each be called by any goroutine. Write takes everything at once, into memory where
 // the network does not take it, and so never waits.
@@ -124,6 +154,10 @@ type Conn struct {
 
 	mu      sync.Mutex // held for calls that do not block
 	session *C.redisRouteSession
+
+	reading sync.Mutex // held by the one Read that is under way
+	into    []byte     // its memory, and what it got
+	got     int
 
 	writeBy atomic.Value // time.Time
 	closing sync.Once
@@ -183,8 +217,8 @@ func (c *Conn) enterPoller() error {
 	return nil
 }
 
-// Calls f until it does not say EAGAIN; waits in the runtime's poller in between.
-func (c *Conn) until(f func() error) error {
+// Calls f, with mu held, until it does not say EAGAIN; waits in the runtime's poller in between.
+func (c *Conn) until(f func(*Conn) error) error {
 	var result error
 	err := c.raw.Read(func(uintptr) bool {
 		c.mu.Lock()
@@ -193,7 +227,7 @@ func (c *Conn) until(f func() error) error {
 			result = net.ErrClosed
 			return true
 		}
-		result = f()
+		result = f(c)
 		return result != syscall.EAGAIN
 	})
 	switch {
@@ -208,6 +242,17 @@ func (c *Conn) until(f func() error) error {
 	}
 }
 
+func (c *Conn) connected() error {
+	switch up := C.session_connected(c.session); {
+	case up == 1:
+		return nil
+	case up == 0:
+		return syscall.EAGAIN
+	default:
+		return c.failure(-up)
+	}
+}
+
 func (c *Conn) awaitConnected(ctx context.Context) error {
 	decided := make(chan struct{})
 	watched := make(chan struct{})
@@ -219,16 +264,7 @@ func (c *Conn) awaitConnected(ctx context.Context) error {
 		case <-decided:
 		}
 	}()
-	err := c.until(func() error {
-		switch up, err := C.redisRouteConnected(c.session); {
-		case up == 1:
-			return nil
-		case up == 0:
-			return syscall.EAGAIN
-		default:
-			return err
-		}
-	})
+	err := c.until((*Conn).connected)
 	close(decided)
 	<-watched
 	c.file.SetReadDeadline(time.Time{})
@@ -242,25 +278,38 @@ func (c *Conn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: "tcp", Addr: c.remote, Err: err}
 }
 
+// To be called with mu held, directly after the call that failed.
+func (c *Conn) failure(errno C.int) error {
+	if syscall.Errno(errno) == syscall.EAGAIN {
+		return syscall.EAGAIN
+	}
+	return &sessionError{syscall.Errno(errno), C.GoString(C.redisRouteErrorText(c.session))}
+}
+
+func (c *Conn) readSession() error {
+	n := C.read_session(c.session, (*C.char)(unsafe.Pointer(&c.into[0])), C.size_t(len(c.into)))
+	if n < 0 {
+		return c.failure(C.int(-n))
+	}
+	if c.got = int(n); n == 0 {
+		return io.EOF
+	}
+	return nil
+}
+
 // Read waits for bytes of replies until the read deadline. io.EOF when the session ended in order,
 // as after QUIT.
 func (c *Conn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	n := 0
-	err := c.until(func() error {
-		count, err := C.redisRouteRead(c.session, unsafe.Pointer(&b[0]), C.size_t(len(b)))
-		if count < 0 {
-			return err
-		}
-		if n = int(count); n == 0 {
-			return io.EOF
-		}
-		return nil
-	})
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	c.into, c.got = b, 0
+	err := c.until((*Conn).readSession)
+	c.into = nil
 	if err == nil || err == io.EOF {
-		return n, err
+		return c.got, err
 	}
 	return 0, c.opError("read", err)
 }
@@ -278,8 +327,9 @@ func (c *Conn) Write(b []byte) (int, error) {
 	if c.session == nil {
 		return 0, c.opError("write", net.ErrClosed)
 	}
-	if result, err := C.redisRouteWrite(c.session, unsafe.Pointer(&b[0]), C.size_t(len(b))); result == -1 {
-		return 0, c.opError("write", err)
+	errno := C.write_session(c.session, (*C.char)(unsafe.Pointer(&b[0])), C.size_t(len(b)))
+	if errno != 0 {
+		return 0, c.opError("write", c.failure(-errno))
 	}
 	return len(b), nil
 }

@@ -3,14 +3,12 @@ package redisroute_test
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"runtime"
-	"runtime/pprof"
 	"strings"
 	"sync"
 	"testing"
@@ -29,23 +27,36 @@ var (
 	nodes   []*goredis.Client
 )
 
-// A real cluster, by the fixture of the C tests.
-func TestMain(m *testing.M) {
-	cluster := exec.Command(os.Getenv("REDISROUTE_CLUSTER_MAIN"), "3", "0")
+// A real cluster, by the fixture of the C tests: its addresses, masters first.
+func startCluster(masters, replicas string) (addresses []string, stop func(), err error) {
+	cluster := exec.Command(os.Getenv("REDISROUTE_CLUSTER_MAIN"), masters, replicas)
 	stdin, _ := cluster.StdinPipe()
 	stdout, _ := cluster.StdoutPipe()
-	if err := cluster.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, "REDISROUTE_CLUSTER_MAIN:", err)
+	if err = cluster.Start(); err != nil {
+		return nil, nil, fmt.Errorf("REDISROUTE_CLUSTER_MAIN: %w", err)
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	for _, port := range strings.Fields(line) {
+		addresses = append(addresses, "127.0.0.1:"+port)
+	}
+	return addresses, func() {
+		stdin.Close()
+		cluster.Wait()
+	}, err
+}
+
+func TestMain(m *testing.M) {
+	addresses, stop, err := startCluster("3", "0")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	line, _ := bufio.NewReader(stdout).ReadString('\n')
-	for _, port := range strings.Fields(line) {
-		nodes = append(nodes, goredis.NewClient(&goredis.Options{Addr: "127.0.0.1:" + port}))
+	for _, each := range addresses {
+		nodes = append(nodes, goredis.NewClient(&goredis.Options{Addr: each}))
 	}
-	address = nodes[0].Options().Addr
+	address = addresses[0]
 	status := m.Run()
-	stdin.Close()
-	cluster.Wait()
+	stop()
 	os.Exit(status)
 }
 
@@ -183,107 +194,12 @@ func TestRedigo(t *testing.T) {
 	}
 }
 
-func TestDeadlines(t *testing.T) {
-	conn := dial(t)
-	must(t, conn.SetDeadline(time.Now().Add(50*time.Millisecond)))
-	_, err := conn.Read(make([]byte, 1))
-	var timeout net.Error
-	if !errors.As(err, &timeout) || !timeout.Timeout() || !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatal(err)
-	}
-	if _, err := conn.Write([]byte("PING\r\n")); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatal(err)
-	}
-	must(t, conn.SetDeadline(time.Time{}))
-	_, err = conn.Write([]byte("PING\r\n"))
-	must(t, err)
-	reply := make([]byte, 7)
-	_, err = io.ReadFull(conn, reply)
-	must(t, err)
-	if string(reply) != "+PONG\r\n" {
-		t.Fatal(string(reply))
-	}
-}
-
-func TestCloseEndsARead(t *testing.T) {
-	conn := dial(t)
-	ended := make(chan error)
-	go func() {
-		_, err := conn.Read(make([]byte, 1))
-		ended <- err
-	}()
-	time.Sleep(20 * time.Millisecond)
-	must(t, conn.Close())
-	if err := <-ended; !errors.Is(err, net.ErrClosed) {
-		t.Fatal(err)
-	}
-	if _, err := conn.Write([]byte("PING\r\n")); !errors.Is(err, net.ErrClosed) {
-		t.Fatal(err)
-	}
-	if err := conn.Close(); !errors.Is(err, net.ErrClosed) {
-		t.Fatal(err)
-	}
-}
-
 func TestQuitIsTheEnd(t *testing.T) {
 	conn := dial(t)
 	conn.Write([]byte("QUIT\r\n"))
 	if all, err := io.ReadAll(conn); err != nil || string(all) != "+OK\r\n" {
 		t.Fatal(string(all), err)
 	}
-}
-
-func TestACommandIsCancelled(t *testing.T) {
-	client := goredis.NewClient(&goredis.Options{
-		Addr: address, Dialer: redisroute.Dialer(nil), ContextTimeoutEnabled: true, MaxRetries: -1,
-	})
-	defer client.Close()
-	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
-	defer cancel()
-	if err := client.BLPop(short, time.Minute, "nothing").Err(); err == nil {
-		t.Fatal("no error")
-	}
-	must(t, client.Ping(ctx).Err())
-}
-
-func TestDialFails(t *testing.T) {
-	dialer := redisroute.Dialer(&redisroute.Options{ConnectTimeout: time.Minute})
-	cancelled, cancel := context.WithCancel(ctx)
-	cancel()
-	if _, err := dialer(cancelled, "tcp", address); err == nil {
-		t.Error("a dial with a cancelled context")
-	}
-	for _, bad := range []string{"127.0.0.1:1", "127.0.0.1", "127.0.0.1:port"} {
-		if conn, err := dialer(ctx, "tcp", bad); err == nil {
-			t.Error(bad, conn)
-		}
-	}
-	if conn, err := dialer(ctx, "tcp6", "127.0.0.1:1"); err == nil {
-		t.Error(conn)
-	}
-}
-
-// Waiting holds no thread of the system.
-func TestWaitingIsCheap(t *testing.T) {
-	const waiting = 200
-	var group sync.WaitGroup
-	conns := make([]net.Conn, waiting)
-	for i := range conns {
-		conns[i] = dial(t)
-		group.Add(1)
-		go func(conn net.Conn) {
-			defer group.Done()
-			conn.Read(make([]byte, 1))
-		}(conns[i])
-	}
-	time.Sleep(100 * time.Millisecond)
-	if threads := pprof.Lookup("threadcreate").Count(); threads > waiting/2 {
-		t.Error(threads, "threads")
-	}
-	for _, conn := range conns {
-		conn.Close()
-	}
-	group.Wait()
 }
 
 func TestGarbageIsClosed(t *testing.T) {
