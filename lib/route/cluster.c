@@ -36,7 +36,8 @@ struct cluster_state {
     struct fix *fixes;
     size_t fix_count;
     size_t fix_capacity;
-    struct scripts *scripts; /* has a lock of its own */
+    struct scripts *scripts; /* these two have locks of their own */
+    struct learned *learned;
     struct config_refresh refresh;
     int64_t redirects; /* since they last brought a refresh, … */
     int64_t redirected_ms; /* … and when that was */
@@ -94,18 +95,29 @@ static struct address *note_address(const char *host, uint16_t port)
     return a;
 }
 
+/* One that was not made whole. */
+static void discard(struct cluster *c)
+{
+    if (c != NULL && c->state != NULL) {
+        scripts_destroy(c->state->scripts);
+        learned_destroy(c->state->learned);
+        free(c->state);
+    }
+    free(c);
+}
+
 struct cluster *cluster_create(struct topology *topology)
 {
     struct cluster *c = calloc(1, sizeof *c);
 
     if (c != NULL)
         c->state = calloc(1, sizeof *c->state);
-    if (c != NULL && c->state != NULL)
+    if (c != NULL && c->state != NULL) {
         c->state->scripts = scripts_create();
-    if (c == NULL || c->state == NULL || c->state->scripts == NULL) {
-        if (c != NULL)
-            free(c->state);
-        free(c);
+        c->state->learned = learned_create();
+    }
+    if (c == NULL || c->state == NULL || c->state->scripts == NULL || c->state->learned == NULL) {
+        discard(c);
         return NULL;
     }
     pthread_mutex_init(&c->state->lock, NULL);
@@ -121,6 +133,7 @@ void cluster_destroy(struct cluster *c)
         return;
     topology_unref(c->state->topology);
     scripts_destroy(c->state->scripts);
+    learned_destroy(c->state->learned);
     pthread_mutex_destroy(&c->state->lock);
     for (int i = 0; i < CREDENTIALS_MOST; i++)
         free((char *)(uintptr_t)c->state->credentials[i].data);
@@ -656,18 +669,25 @@ struct scripts *cluster_scripts(struct cluster *c)
     return c->state->scripts;
 }
 
+struct learned *cluster_learned(struct cluster *c)
+{
+    return c->state->learned;
+}
+
 void cluster_lock_all(void)
 {
     pthread_mutex_lock(&registry_lock);
     for (struct cluster *c = clusters; c != NULL; c = c->next) {
         pthread_mutex_lock(&c->state->lock);
         scripts_lock(c->state->scripts);
+        learned_lock(c->state->learned);
     }
 }
 
 void cluster_unlock_all(void)
 {
     for (struct cluster *c = clusters; c != NULL; c = c->next) {
+        learned_unlock(c->state->learned);
         scripts_unlock(c->state->scripts);
         pthread_mutex_unlock(&c->state->lock);
     }

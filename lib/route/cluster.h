@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "config/config.h"
+#include "route/learned.h"
 #include "route/scripts.h"
 #include "route/topology.h"
 #include "stats/stats.h"
@@ -112,6 +113,9 @@ struct stats_upstream *cluster_stats(struct cluster *);
 
 /* The scripts that were loaded into it. */
 struct scripts *cluster_scripts(struct cluster *);
+
+/* The commands of its servers that the table lacks. */
+struct learned *cluster_learned(struct cluster *);
 
 /* All clusters, newest first: follow `next`. */
 struct cluster *cluster_first(void);

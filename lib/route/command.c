@@ -61,8 +61,8 @@ static bool is_named(const struct command *c, struct bytes name)
     return c->length == name.length && equal_folded(name.data, word_of(c), name.length);
 }
 
-static APART const struct command *lookup_subcommand(const struct command *container,
-                                                     const struct bytes *argv, int argc)
+APART const struct command *command_subcommand(const struct command *container,
+                                               const struct bytes *argv, int argc)
 {
     if (argc > 1)
         for (int i = 0; i < container->subcommand_count; i++)
@@ -108,7 +108,7 @@ const struct command *command_lookup(const struct bytes *argv, int argc)
     c = row_of(word | FOLD);
     if (c->length != length || !equal_word(word, c->word[0]))
         return NULL;
-    return c->subcommand_count == 0 ? c : lookup_subcommand(c, argv, argc);
+    return c->subcommand_count == 0 ? c : command_subcommand(c, argv, argc);
 }
 
 /* --- keys --- */

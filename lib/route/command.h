@@ -2,7 +2,8 @@
  * replies become one, and whether it may be sent twice.
  *
  * The table is command_table.inc, which generate_commands.py writes from what real servers say
- * (commands/) and command_rules.json. All names of enumerators here are names in that file too. */
+ * (commands/) and command_rules.json. All names of enumerators here are names in that file too.
+ * What the table lacks is asked of servers: see learned.h. */
 #ifndef REDISROUTE_ROUTE_COMMAND_H
 #define REDISROUTE_ROUTE_COMMAND_H
 
@@ -73,6 +74,7 @@ enum command_flag {
     COMMAND_REPEATABLE = 1 << 13,      /* see command_repeatable */
     COMMAND_BLOCKS_IF_ASKED = 1 << 14, /* only with its option BLOCK */
     COMMAND_SCRIPT = 1 << 15,          /* runs, loads or forgets Lua scripts */
+    COMMAND_ASK_KEYS = 1 << 16,        /* only a server can tell the keys of a command line */
 };
 
 /* A word that may stand before the keys, and how many words belong to it. */
@@ -129,6 +131,10 @@ struct command {
 /* argv[0] is the name in any case, and argv[1] that of a subcommand, if there is one. An unknown
  * subcommand gets the row of its container; an unknown command, and argc 0, gets NULL. */
 const struct command *command_lookup(const struct bytes *argv, int argc);
+
+/* The row of the subcommand that argv[1] names, else the container's own. */
+const struct command *command_subcommand(const struct command *container, const struct bytes *argv,
+                                         int argc);
 
 /* The number of a row, below command_rows; 0: it is not the table's, or NULL. */
 extern const struct command *const command_table;

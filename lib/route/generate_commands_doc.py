@@ -84,8 +84,16 @@ HEAD = """\
 What becomes of each command on a cluster. *Differs* says what a program can notice that ran on one
 server before; an empty cell: nothing. On a server that is no cluster, nothing is routed or changed.
 
-Commands that are not listed (those of modules, and newer ones) wait for what was issued before them
-and are sent to one node; its redirection, if it answers with one, is followed.
+Commands that are not listed (those of modules, newer ones, and those that a server was told to call
+otherwise) are looked up at the cluster when a process says them for the first time, and then treated
+by what the server says of them: its key specifications, its command tips, its flags. Where the server
+itself can only tell the keys of a whole command line, it is asked with each (COMMAND GETKEYS), which
+costs a round trip. What would change one server that nobody has chosen (an administrative command
+without a key and without a tip), and renamed commands that a session has to recognise (MULTI,
+SUBSCRIBE, AUTH …), are refused. A command that no server knows waits for what was issued before it and
+is sent to one node, whose error is the answer; it is looked up again after ten seconds. So are
+commands beyond the first two thousand names, and all of them when the user may not say COMMAND INFO;
+a redirection, if the node answers with one, is followed then.
 """
 
 

@@ -101,6 +101,10 @@ static bool was_asked(const struct request *r, const struct link *link)
 static bool tell_links(struct session *s, struct bytes command, const struct request *r)
 {
     for (struct link *link = s->links; link != NULL; link = link->next) {
+        if (link->probe && link != s->probe && link->state == LINK_UP) {
+            link->must_close = true; /* of no use any more; the next one is told */
+            session_touch(s, link);
+        }
         if ((r != NULL && was_asked(r, link)) || link->probe || link->must_close ||
             (link->state != LINK_UP && link->state != LINK_GREETING) ||
             (r != NULL && link->feed != NULL && r->command->klass == COMMAND_TRACKING))
@@ -178,7 +182,7 @@ void greet_remember(struct session *s, struct request *r, const char *command, s
 bool greet_link(struct session *s, struct link *link)
 {
     for (struct greeting *g = s->greetings; g != NULL; g = g->next) {
-        if (link->feed != NULL && g->command->klass == COMMAND_TRACKING)
+        if ((link->feed != NULL || link->probe) && g->command->klass == COMMAND_TRACKING)
             continue; /* nothing is read there */
         if (!link_send_raw(link, g->bytes, g->length))
             return false;

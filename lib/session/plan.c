@@ -1,6 +1,7 @@
 /* What a command becomes: one part, one a slot or shard, or an answer from here.
  * The class of the command decides, by the table at the end. */
 #include "session/plan.h"
+#include "session/lookup.h"
 #include "session/reads.h"
 #include "session/scan.h"
 #include "session/script.h"
@@ -32,7 +33,13 @@ static void plan_keyed(struct session *s, const struct line *line)
 {
     struct key_range ranges[COMMAND_RANGES_MAX];
     const struct bytes *key;
+    uint16_t slot;
 
+    if ((line->command->flags & COMMAND_ASK_KEYS) != 0) {
+        lookup_slot(s, &slot);
+        plan_whole(s, line, slot);
+        return;
+    }
     if (command_keys(line->command, s->argv.words, s->argv.count, ranges) == 0) {
         plan_any(s, line);
         return;
@@ -393,11 +400,15 @@ static bool is_quick(const struct session *s, const struct command *c, const cha
 static bool plan_command(struct session *s, const char *bytes, size_t length)
 {
     struct line line = {command_lookup(s->argv.words, s->argv.count), bytes, length};
-    bool barrier;
+    bool asked = lookup_is_needed(s, line.command), barrier;
 
+    if (asked && !lookup_command(s, &line.command))
+        return false;
     if (is_quick(s, line.command, bytes)) {
         const struct bytes *key = &s->argv.words[line.command->only_key];
 
+        if (asked)
+            lookup_settle(s);
         if (mirror_is_on())
             copy_command(s, line.command, bytes, length);
         plan_whole(s, &line, slot_of_key(key->data, key->length));
@@ -407,6 +418,8 @@ static bool plan_command(struct session *s, const char *bytes, size_t length)
     barrier = is_barrier(s, line.command);
     if (barrier && s->unanswered > 0)
         return false;
+    if (asked)
+        lookup_settle(s);
     if (mirror_is_on())
         copy_command(s, line.command, bytes, length);
     if (bytes[0] == '*')

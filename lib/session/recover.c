@@ -1,6 +1,7 @@
 /* What becomes of parts when the ground moves: a connection is lost, or a newer
  * snapshot gives slots to other nodes. */
 #include "session/feed.h"
+#include "session/lookup.h"
 #include "session/reads.h"
 #include "session/script.h"
 #include "session/transaction.h"
@@ -251,6 +252,19 @@ static void count_lost(const struct session *s, const struct link *link)
         stats_add(was_open ? STATS_LINKS_LOST : STATS_LINKS_FAILED, 1);
 }
 
+/* It may have answered, and was closed for that. */
+static void probe_lost(struct session *s, struct link *link)
+{
+    link->state = LINK_IDLE;
+    link->must_close = false;
+    if (link != s->probe)
+        link_cut(link);
+    else if (lookup_is_asking(s))
+        lookup_lost(s);
+    else
+        discover_lost(s);
+}
+
 void session_link_lost(struct session *s, struct link *link, int why)
 {
     bool was_up = link->state == LINK_UP && atomic_load(&link->replied) > 0;
@@ -261,9 +275,7 @@ void session_link_lost(struct session *s, struct link *link, int why)
     if (s->state == SESSION_ENDED)
         return;
     if (link->probe) {
-        link->state = LINK_IDLE;
-        if (link == s->probe) /* else it has answered, and was closed for that */
-            discover_lost(s);
+        probe_lost(s, link);
         return;
     }
     if (s->topology == NULL) {
@@ -331,7 +343,7 @@ int64_t session_due(const struct session *s)
 
 int64_t session_due_in_need(const struct session *s)
 {
-    int64_t due = trouble_due(s);
+    int64_t due = clock_earlier(trouble_due(s), lookup_due(s));
 
     if (s->feeds != NULL && s->feeds->restless)
         due = clock_earlier(due, feeds_due(s));
@@ -356,6 +368,7 @@ void session_advance(struct session *s)
         return;
     session_adopt(s);
     trouble_advance(s);
+    lookup_advance(s);
     if (s->feeds != NULL)
         feeds_advance(s);
     client_advance(s);

@@ -5,6 +5,7 @@
 
 #include "session/copy.h"
 #include "session/feed.h"
+#include "session/lookup.h"
 #include "session/script.h"
 #include "session/reads.h"
 #include "session/transaction.h"
@@ -62,6 +63,7 @@ void session_destroy(struct session *s)
     copy_destroy(s);
     feeds_destroy(s);
     script_destroy(s);
+    lookup_destroy(s);
     reads_destroy(s);
     while (s->links != NULL) {
         struct link *next = s->links->next;
@@ -148,12 +150,28 @@ static void link_ready(struct session *s, struct link *link)
         dispatch_waiting(s, link);
 }
 
+static void probe_opened(struct session *s, struct link *link)
+{
+    if (lookup_is_asking(s))
+        lookup_opened(s, link);
+    else
+        discover_ask(s, link);
+}
+
+static void probe_replied(struct session *s, struct link *link, const char *reply, size_t length)
+{
+    if (lookup_is_asking(s))
+        lookup_reply(s, link, reply, length);
+    else
+        discover_reply(s, reply, length);
+}
+
 void session_link_opened(struct session *s, struct link *link)
 {
     stats_add(STATS_LINKS_OPENED, 1);
     if (link->probe) {
         link->state = LINK_UP;
-        discover_ask(s, link);
+        probe_opened(s, link);
     } else if (s->greetings != NULL || link->reader) {
         link->state = LINK_GREETING;
         if (!greet_link(s, link))
@@ -231,8 +249,8 @@ static void one_reply(struct session *s, struct link *link, size_t length)
         greeting_answered(s, link, reply, length);
     else if (link->feed != NULL)
         feeds_received(s, link, reply, length, position);
-    else if (link->probe)
-        discover_reply(s, reply, length);
+    else if (link == s->probe)
+        probe_replied(s, link, reply, length);
     else if (link->sent.head != NULL)
         answer_reply(s, link, reply, length, position);
     else

@@ -113,7 +113,7 @@ struct session {
     bool caches; /* GUARD_CACHING: what CLIENT CACHING said, yes or no */
     bool asks_mode; /* the probe may not see the topology, and asks whether there is one */
     bool single;  /* one server that is no cluster, and yet no pipe */
-    bool stalled; /* input waits for an answer: behind a barrier, or while discovering */
+    bool stalled; /* input waits for what was asked on `probe` */
     struct link **link_of_node; /* by node of the snapshot; NULL where there is none yet */
     struct topology *topology;
     struct cluster *cluster;
@@ -148,14 +148,15 @@ struct session {
     struct link *links;
     struct link *dirty; /* those that want something, in the order in which they began to */
     struct link *dirty_last;
-    struct link *probe;
+    struct link *probe; /* asks what the session itself has to know; NULL: nothing is asked */
     struct link *home; /* to the dialled node; may be NULL once routing */
     struct feeds *feeds; /* subscriptions and MONITOR; NULL: there never were any */
     struct trouble **trouble_of; /* hash by slot, allocated on first use */
     struct greeting *greetings;
     struct copies *copies; /* for the mirror, of the open transaction; NULL: none */
-    struct transaction *transaction; /* these two: allocated on first use */
+    struct transaction *transaction; /* these three: allocated on first use */
     struct script_memo *script;
+    struct lookup *lookup;
     int64_t tracking_tick_ms; /* TRACKING_BROADCAST: the next look whether there are new masters */
     int64_t blocked_since_ms; /* the barrier, when it is a command that blocks */
     struct session_settings settings;

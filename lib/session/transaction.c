@@ -7,6 +7,7 @@
 #include "route/slot.h"
 #include "session/copy.h"
 #include "session/reads.h"
+#include "session/lookup.h"
 #include "session/script.h"
 
 static const char multi[] = "*1\r\n$5\r\nMULTI\r\n";
@@ -730,11 +731,30 @@ static bool has_arity(const struct session *s, const struct command *c)
     return c->arity >= 0 ? s->argv.count == c->arity : s->argv.count >= -c->arity;
 }
 
+static bool slot_that_was_asked(const struct session *s, uint16_t *slot)
+{
+    uint16_t found;
+    bool one;
+
+    if (s->single)
+        return true;
+    one = lookup_slot(s, &found);
+    if (found == SLOT_NONE)
+        return true;
+    if (!one || (*slot != SLOT_NONE && *slot != found))
+        return false;
+    *slot = found;
+    return true;
+}
+
 /* SLOT_NONE: it has no key. False: its keys are in several slots, or in another one than `slot`. */
 static bool slot_of_line(const struct session *s, const struct command *c, uint16_t *slot)
 {
     struct key_range ranges[COMMAND_RANGES_MAX];
     int count = c != NULL ? command_keys(c, s->argv.words, s->argv.count, ranges) : 0;
+
+    if (c != NULL && (c->flags & COMMAND_ASK_KEYS) != 0)
+        return slot_that_was_asked(s, slot);
 
     for (int i = 0; i < count && s->single; i++)
         *slot = 0;

@@ -278,7 +278,8 @@ static struct link *next_to_answer(const struct endpoint *ep, bool of_several)
     for (struct link *link = ep->session->links; link != NULL; link = link->next) {
         if (link->waiting.head != NULL || link->state == LINK_CONNECTING || can_flush(link))
             return NULL;
-        if (link->fd == -1 || (link->sent.head == NULL && link->greetings == 0 && !link->probe))
+        if (link->fd == -1 || (link->sent.head == NULL && link->greetings == 0 &&
+                               link != ep->session->probe))
             continue;
         lone = link;
         count++;

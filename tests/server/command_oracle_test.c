@@ -15,7 +15,11 @@
 #include "../support/suite.h"
 #include "../support/wire.h"
 
+#include "base/arena.c"
+#include "base/buffer.c"
+#include "base/resp.c"
 #include "route/command.c"
+#include "route/command_info.c"
 #include "route/slot.c"
 
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
@@ -411,6 +415,79 @@ START_TEST(test_lines_that_are_nearly_right_have_the_servers_keys)
 }
 END_TEST
 
+/* --- what the server says of its commands --- */
+
+/* As if the table did not have it. Null: the server does not know it. */
+static const struct command *described(const char *name, struct arena *arena)
+{
+    const char *argv[] = {"COMMAND", "INFO", name};
+    const struct command *c;
+    size_t length;
+    unsigned rows;
+    MUST(wire_send_argv(wire, 3, argv, NULL));
+    char *reply = wire_receive(wire, &length);
+    MUST(reply);
+    c = command_info_parse(reply, length, (struct bytes){name, strlen(name)}, NULL, arena, &rows);
+    free(reply);
+    return c;
+}
+
+/* Rules of ours that are not the server's are not looked up either: they are for commands that the
+ * table knows. */
+static bool is_ruled_otherwise(const struct command *row, const struct command *c)
+{
+    return row->klass != c->klass && row->klass != COMMAND_KEYED &&
+           row->klass != COMMAND_SPLIT;
+}
+
+START_TEST(test_a_description_is_as_good_as_a_row)
+{
+    int compared = 0, asking = 0;
+    for (size_t i = 0; i < command_count(); i++) {
+        const struct command *row = command_at(i);
+        struct arena arena = {0};
+        const struct command *c = described(row->name, &arena);
+        ck_assert_msg((c != NULL) == server_knows(row), "%s", row->name);
+        if (c && (c->flags & COMMAND_ASK_KEYS)) {
+            asking++;
+        } else if (c) {
+            ck_assert_msg(c->klass == row->klass || is_ruled_otherwise(row, c) ||
+                              !strcmp(c->name, "msetnx"),
+                          "%s", c->name);
+            ck_assert_msg((c->key_spec_count > 0) == (row->key_spec_count > 0), "%s", c->name);
+            ck_assert_int_eq(c->subcommand_count > 0, row->subcommand_count > 0);
+            compared++;
+        }
+        arena_deinit(&arena);
+    }
+    ck_assert_int_gt(compared, 300);
+    ck_assert_int_lt(asking, 10);
+}
+END_TEST
+
+/* Where the server itself cannot say it, COMMAND GETKEYS is asked for each line. */
+START_TEST(test_a_description_finds_the_keys)
+{
+    struct key_range ours[COMMAND_RANGES_MAX], theirs[COMMAND_RANGES_MAX];
+    int compared = 0;
+    for (size_t i = 0; i < COUNT_OF(lines); i++) {
+        struct arena arena = {0};
+        struct words words;
+        to_words(lines[i], &words);
+        const struct command *row = command_lookup(words.argv, words.argc);
+        const struct command *c = described(row->name, &arena);
+        if (c && !(c->flags & COMMAND_ASK_KEYS) && is_read_alike(row)) {
+            int count = command_keys(row, words.argv, words.argc, theirs);
+            ck_assert_msg(command_keys(c, words.argv, words.argc, ours) == count, "%s", lines[i]);
+            ck_assert_mem_eq(ours, theirs, (size_t)count * sizeof *ours);
+            compared++;
+        }
+        arena_deinit(&arena);
+    }
+    ck_assert_int_gt(compared, 40);
+}
+END_TEST
+
 /* --- the differential test --- */
 
 /* Commands with keys that the stream cannot have. */
@@ -459,6 +536,8 @@ int main(void)
     tcase_add_test(tc, test_every_command_with_keys_agrees_with_the_server);
     tcase_add_test(tc, test_commands_without_keys_have_none_for_the_server);
     tcase_add_test(tc, test_lines_that_are_nearly_right_have_the_servers_keys);
+    tcase_add_test(tc, test_a_description_is_as_good_as_a_row);
+    tcase_add_test(tc, test_a_description_finds_the_keys);
     tc = suite_case(suite, "stream", NULL, NULL);
     tcase_add_test(tc, test_every_command_with_keys_is_in_the_stream);
     return suite_run(suite);
