@@ -54,39 +54,54 @@ static bool read_documents(struct reader *r, const char *bytes, size_t length,
     return r->complaint->text[0] == '\0';
 }
 
-static bool read_whole(const char *path, struct buffer *text, struct complaint *complaint)
+/* FNV-1a of its path and its content. Those of several files are added, in any order. */
+static uint64_t sum_of(const char *path, const struct buffer *text)
+{
+    uint64_t hash = UINT64_C(14695981039346656037);
+
+    for (const char *at = path; *at != '\0'; at++)
+        hash = (hash ^ (unsigned char)*at) * UINT64_C(1099511628211);
+    for (size_t i = 0; i < buffer_length(text); i++)
+        hash = (hash ^ (unsigned char)buffer_bytes(text)[i]) * UINT64_C(1099511628211);
+    return hash;
+}
+
+int config_read_file(const char *path, size_t most, struct buffer *text, struct config *config)
 {
     enum { PIECE = 16384 };
     FILE *file = fopen(path, "re");
-    bool ok = file != NULL;
+    int error = file != NULL ? 0 : errno;
     size_t n = 1;
 
-    while (ok && n > 0 && buffer_length(text) <= FILE_MOST) {
+    while (error == 0 && n > 0 && buffer_length(text) <= most) {
         char *room = buffer_reserve(text, PIECE);
 
+        errno = EIO; /* what reading sets, if anything */
         n = room != NULL ? fread(room, 1, PIECE, file) : 0;
         text->tail += n;
-        ok = room != NULL && !ferror(file);
+        error = room == NULL ? ENOMEM : ferror(file) ? errno : 0;
     }
-    if (!ok)
-        complain(complaint, "%s: %s", path, strerror(errno));
-    else if (buffer_length(text) > FILE_MOST)
-        ok = complain(complaint, "%s: larger than %d bytes", path, FILE_MOST);
     if (file != NULL)
         fclose(file);
-    return ok;
+    if (error == 0 && buffer_length(text) > most)
+        error = EFBIG;
+    if (error == 0 && config != NULL)
+        config->sum += sum_of(path, text);
+    return error;
 }
 
 static bool read_file(struct reader *r, const char *path, struct document_given *given)
 {
     struct buffer text;
+    int error;
     bool ok;
 
     r->file = path;
     buffer_init(&text);
-    ok = read_whole(path, &text, r->complaint) &&
-         (buffer_length(&text) == 0 ||
-          read_documents(r, buffer_bytes(&text), buffer_length(&text), given));
+    error = config_read_file(path, FILE_MOST, &text, r->target);
+    ok = error == 0 ? buffer_length(&text) == 0 ||
+                          read_documents(r, buffer_bytes(&text), buffer_length(&text), given)
+                    : complain(r->complaint, "%s: %s", path, strerror(error));
     buffer_deinit(&text);
     return ok;
 }
@@ -137,6 +152,9 @@ static struct config_mirror *mirrors_of_settings(struct reader *r, const struct 
         *mirror = (struct config_mirror){.cluster = cluster,
                                          .exclude_reads = config->mirror_exclude_reads,
                                          .fraction = config->mirror_fraction};
+        if (login_is_said(&config->mirror_login) &&
+            !login_add(r, &cluster->logins, &config->mirror_login, "", 0))
+            return NULL;
         *end = mirror;
         end = &mirror->next;
     }
@@ -153,20 +171,49 @@ static void set_timeouts(const struct config *config, struct config_listener *l)
         l->connect_timeout_ms = l->cluster->connect_timeout_ms;
 }
 
+/* A name without a password is a mistake; in the environment it is as if it were not set. */
+static bool check_login(struct reader *r, const struct login_text *text, const char *of)
+{
+    if (text->username == NULL || text->password != NULL)
+        return true;
+    if (settings_in_environment(of)) {
+        log_write(LOG_WARNING, "a user name alone logs nobody in: a %spassword is missing",
+                  strncmp(of, "mirror_", 7) == 0 ? "mirror_" : "");
+        return true;
+    }
+    return complain(r->complaint, "%s: a password is missing: a user name alone logs nobody in",
+                    of);
+}
+
+static bool check_logins(struct reader *r, const struct config *config)
+{
+    return check_login(r, &config->login, "username") &&
+           check_login(r, &config->mirror_login, "mirror_username");
+}
+
+static bool login_in_environment(void)
+{
+    return settings_in_environment("username") || settings_in_environment("password") ||
+           settings_in_environment("password_file");
+}
+
 /* What listeners leave open is the process', and so is what the environment says. */
 static bool complete(struct reader *r, struct config *config)
 {
     bool policy = settings_in_environment("read_policy"),
          mirror = settings_in_environment("mirror");
     struct config_mirror *mirrors = mirrors_of_settings(r, config);
+    struct config_login *logins = NULL;
 
-    if (config->mirror_count > 0 && mirrors == NULL)
+    if ((config->mirror_count > 0 && mirrors == NULL) || !check_logins(r, config) ||
+        (login_is_said(&config->login) && !login_add(r, &logins, &config->login, "", 0)))
         return false;
     config->elsewhere = (struct config_listener){.host = "",
                                                  .stat_prefix = "",
                                                  .redirection = true,
                                                  .read_policy = config->read_policy,
                                                  .mirrors = mirrors,
+                                                 .logins = logins,
                                                  .failover_timeout_ms = config->failover_timeout_ms,
                                                  .connect_timeout_ms = config->connect_timeout_ms};
     config->any_mirror = mirrors != NULL;
@@ -176,6 +223,9 @@ static bool complete(struct reader *r, struct config *config)
             l->read_policy = config->read_policy;
         if (l->mirrors == NULL || mirror)
             l->mirrors = mirrors;
+        l->logins = l->cluster->logins;
+        if (l->logins == NULL || (logins != NULL && login_in_environment()))
+            l->logins = logins;
         set_timeouts(config, l);
         config->any_mirror |= l->mirrors != NULL;
         config->any_command_stats |= l->command_stats;
@@ -183,7 +233,10 @@ static bool complete(struct reader *r, struct config *config)
     return true;
 }
 
-static struct config *make(const char *files, bool environment, struct complaint *complaint)
+enum environment { ENVIRONMENT_NOT, ENVIRONMENT_FIRST, ENVIRONMENT_AGAIN };
+
+static struct config *make(const char *files, enum environment environment,
+                           struct complaint *complaint)
 {
     struct config *config = create(complaint);
     struct reader r = {.complaint = complaint, .target = config};
@@ -195,9 +248,9 @@ static struct config *make(const char *files, bool environment, struct complaint
         config_destroy(config);
         return NULL;
     }
-    if (environment)
-        settings_read_environment(config);
-    if (complete(&r, config))
+    if ((environment == ENVIRONMENT_NOT ||
+         settings_read_environment(config, environment == ENVIRONMENT_AGAIN, complaint)) &&
+        complete(&r, config))
         return config;
     config_destroy(config);
     return NULL;
@@ -205,7 +258,7 @@ static struct config *make(const char *files, bool environment, struct complaint
 
 struct config *config_load(const char *files, struct complaint *complaint)
 {
-    return make(files, false, complaint);
+    return make(files, ENVIRONMENT_NOT, complaint);
 }
 
 struct config *config_parse(const char *file, const char *bytes, size_t length,
@@ -227,7 +280,7 @@ struct config *config_parse(const char *file, const char *bytes, size_t length,
 /* --- in force --- */
 
 static const struct config *_Atomic current;
-static uint64_t current_hash;
+static uint64_t sum_in_force; /* of the files, when they were read last */
 
 static const char *files_in_force; /* a copy: the program may change its environment */
 
@@ -250,27 +303,33 @@ static bool is_off(void)
     return off != NULL && strcmp(off, "") != 0 && strcmp(off, "0") != 0;
 }
 
-/* FNV-1a, of all that the files contain. */
-static uint64_t hash_files(const char *files)
+static uint64_t sum_now(const char *path)
 {
-    uint64_t hash = UINT64_C(14695981039346656037);
+    struct config sum = {.sum = 0};
+    struct buffer text;
+
+    buffer_init(&text);
+    (void)config_read_file(path, FILE_MOST, &text, &sum);
+    buffer_deinit(&text);
+    return sum.sum;
+}
+
+/* As config.sum, of what the files contain now. */
+static uint64_t sum_of_files(const char *files, const struct config_file *watched)
+{
+    uint64_t sum = 0;
 
     while (files != NULL && *files != '\0') {
-        struct complaint ignored = {""};
-        struct buffer text;
         size_t length = strcspn(files, ":");
         char *path = strndup(files, length);
 
-        buffer_init(&text);
-        if (path != NULL && length > 0 && read_whole(path, &text, &ignored))
-            for (size_t i = 0; i < buffer_length(&text); i++)
-                hash = (hash ^ (unsigned char)buffer_bytes(&text)[i]) * UINT64_C(1099511628211);
-        hash = (hash ^ 256) * UINT64_C(1099511628211);
-        buffer_deinit(&text);
+        sum += path != NULL && length > 0 ? sum_now(path) : 0;
         free(path);
         files += length + (files[length] == ':');
     }
-    return hash;
+    for (; watched != NULL; watched = watched->next)
+        sum += sum_now(watched->path);
+    return sum;
 }
 
 static void say_active(const struct config *config)
@@ -296,12 +355,14 @@ static void read_first(void)
     settings_remember_environment();
     if (files != NULL)
         files = files_in_force = strdup(files);
-    current_hash = hash_files(files);
-    config = make(files != NULL ? files : "", true, &complaint);
+    sum_in_force = sum_of_files(files, NULL);
+    config = make(files != NULL ? files : "", ENVIRONMENT_FIRST, &complaint);
     if (config == NULL) {
         log_write(LOG_ERROR, "%s; it is as if there were no configuration file", complaint.text);
         complaint.text[0] = '\0';
-        config = make("", true, &complaint);
+        config = make("", ENVIRONMENT_FIRST, &complaint);
+    } else {
+        sum_in_force = config->sum;
     }
     if (config == NULL) {
         config = &last_resort; /* out of memory at the very beginning */
@@ -329,13 +390,13 @@ int config_reload(struct complaint *complaint)
 {
     const struct config *before = config_get();
     const char *files = files_in_force;
-    uint64_t hash = hash_files(files);
+    uint64_t sum = sum_of_files(files, before->watched);
     struct config *config;
 
-    if (files == NULL || hash == current_hash)
+    if ((files == NULL && before->watched == NULL) || sum == sum_in_force)
         return 0;
-    config = make(files, true, complaint);
-    current_hash = hash; /* a bad version is complained of once */
+    config = make(files != NULL ? files : "", ENVIRONMENT_AGAIN, complaint);
+    sum_in_force = config != NULL ? config->sum : sum; /* a bad version is complained of once */
     if (config == NULL)
         return -1;
     config->off = before->off;

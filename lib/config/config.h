@@ -6,7 +6,9 @@
 #ifndef REDISROUTE_CONFIG_CONFIG_H
 #define REDISROUTE_CONFIG_CONFIG_H
 
+#include "base/buffer.h"
 #include "config/complaint.h"
+#include "config/login.h"
 #include "config/read_policy.h"
 
 #include <stdatomic.h>
@@ -36,6 +38,8 @@ struct config_cluster {
     int endpoint_count;
     int64_t connect_timeout_ms; /* 0: the process' own */
     struct config_refresh refresh;
+    struct config_login *logins;      /* those for one server first; NULL: none */
+    struct login_text login;          /* the short form, while it is being read */
     const struct reader_place *place; /* NULL: named by nobody but those who use it */
 };
 
@@ -61,11 +65,18 @@ struct config_listener {
     bool command_stats;
     int read_policy; /* enum read_policy; while it is being read, -1: the process' own */
     struct config_mirror *mirrors;
+    const struct config_login *logins; /* the cluster's, or the process' */
     int64_t failover_timeout_ms; /* these two: the process', bounded by what is said here */
     int64_t connect_timeout_ms;
     const char *cluster_name;
     const struct reader_place *place;
     const struct reader_place *cluster_place;
+};
+
+/* A file beside those that REDISROUTE_CONFIG names, whose content is part of the configuration. */
+struct config_file {
+    struct config_file *next;
+    const char *path;
 };
 
 struct config {
@@ -82,6 +93,8 @@ struct config {
     uint32_t mirror_fraction; /* of a million */
     int64_t mirror_flush_timeout_ms;
     int64_t mirror_queue_bytes; /* for each target */
+    struct login_text login;
+    struct login_text mirror_login; /* for `mirrors` */
     bool command_stats;
     const char *stats_file; /* empty: none */
     int64_t stats_interval_ms;
@@ -91,6 +104,8 @@ struct config {
     struct config_cluster *clusters;
     bool any_mirror;        /* some listener, or `elsewhere`, has one */
     bool any_command_stats; /* the setting, or some listener's */
+    struct config_file *watched;
+    uint64_t sum;     /* of the content of all files that it was made from */
     uint64_t version; /* grows with every change; the first is 1 */
     const struct config *before; /* the snapshot that this one replaced, which stays */
 
@@ -106,6 +121,10 @@ const struct config *config_get(void);
  * what they said before; -1, and a complaint: refused, and all is as it was. One thread at a time.
  */
 int config_reload(struct complaint *);
+
+/* Appends what a file contains, `most` bytes at most, and adds it to config->sum (NULL: to none).
+ * 0, or an errno value. */
+int config_read_file(const char *path, size_t most, struct buffer *text, struct config *);
 
 /* What REDISROUTE_CONFIG was at the first look: file names separated by ':'. NULL: none. */
 const char *config_files(void);

@@ -20,7 +20,7 @@ static const char *const policies[] = {
 
 static const char not_yet[] = "is not supported yet";
 
-/* --- typed_config: fields beside "@type", or in a Struct's `value` --- */
+/* --- typed_config --- */
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -29,9 +29,8 @@ static bool ends_with(const char *text, const char *end)
     return length >= wanted && strcmp(text + length - wanted, end) == 0;
 }
 
-/* `type` is the end of the message's name, `example` a whole one. */
-static bool take_typed(struct reader *r, const struct yaml_node *node, const struct field *table,
-                       const char *type, const char *example, void *into)
+bool envoy_take_typed(struct reader *r, const struct yaml_node *node, const struct field *table,
+                      const char *type, const char *example, void *into)
 {
     const struct yaml_node *named = reader_find(node, "@type"), *value = reader_find(node, "value");
 
@@ -218,7 +217,7 @@ static bool take_proxy(struct reader *r, const struct yaml_node *node, const str
                        void *into)
 {
     (void)f;
-    return take_typed(
+    return envoy_take_typed(
         r, node, envoy_proxy_fields, ".RedisProxy",
         "type.googleapis.com/envoy.extensions.filters.network.redis_proxy.v3.RedisProxy", into);
 }
@@ -450,9 +449,9 @@ static bool take_refresh(struct reader *r, const struct yaml_node *node, const s
                          void *into)
 {
     (void)f;
-    return take_typed(r, node, refresh_fields, ".RedisClusterConfig",
-                      "type.googleapis.com/envoy.extensions.clusters.redis.v3.RedisClusterConfig",
-                      into);
+    return envoy_take_typed(
+        r, node, refresh_fields, ".RedisClusterConfig",
+        "type.googleapis.com/envoy.extensions.clusters.redis.v3.RedisClusterConfig", into);
 }
 
 static bool take_type_name(struct reader *r, const struct yaml_node *node, const struct field *f,
@@ -503,11 +502,32 @@ static const struct field cluster_fields[] = {
     {"upstream_connection_options", take_any, 0, NULL, 0, 0, false},
     {"transport_socket", take_refused, 0, "TLS is not supported yet", 0, 0, false},
     {"transport_socket_matches", take_refused, 0, "TLS is not supported yet", 0, 0, false},
-    {"typed_extension_protocol_options", take_refused, 0,
-     "credentials of a cluster are not supported yet: the program's own AUTH is used", 0, 0, false},
+    {"typed_extension_protocol_options", login_take_options, IN_CLUSTER(logins), NULL, 0, 0, false},
+    {"username", take_text, IN_CLUSTER(login.username), NULL, 0, 0, false},
+    {"password", login_take_password, IN_CLUSTER(login.password), NULL, 0, 0, false},
+    {"password_file", login_take_password_file, IN_CLUSTER(login.password), NULL, 0, 0, false},
     {"eds_cluster_config", take_refused, 0, "there is no control plane here to ask", 0, 0, false},
     {0},
 };
+
+/* The short form of a login, which is for all servers of the cluster. */
+static bool add_login(struct reader *r, const struct yaml_node *node,
+                      struct config_cluster *cluster)
+{
+    const struct login_text *text = &cluster->login;
+
+    if (text->username == NULL && text->password == NULL)
+        return true;
+    if (cluster->logins != NULL)
+        return reader_refuse(r, node,
+                             "a cluster has either a username and a password or "
+                             "typed_extension_protocol_options");
+    if (text->password == NULL)
+        return reader_refuse(r, reader_find(node, "username"),
+                             "username: a password or a password_file is missing: a user name "
+                             "alone logs nobody in");
+    return !login_is_said(text) || login_add(r, &cluster->logins, text, "", 0);
+}
 
 bool envoy_add_cluster(struct reader *r, const struct yaml_node *node)
 {
@@ -522,6 +542,8 @@ bool envoy_add_cluster(struct reader *r, const struct yaml_node *node)
         return false;
     if (cluster->name[0] == '\0')
         return reader_refuse(r, reader_find(node, "name"), "a cluster needs a name");
+    if (!add_login(r, node, cluster))
+        return false;
     if (cluster->endpoint_count == 0)
         return reader_refuse(r, node,
                              "the cluster \"%.100s\" has no endpoints: a load_assignment "

@@ -11,6 +11,11 @@ extern const struct field envoy_proxy_fields[];
 /* A network filter {name, typed_config} into a struct config_listener. */
 reader_take envoy_take_filter;
 
+/* A typed_config: fields beside "@type", or in a Struct's `value`. `type` is the end of the
+ * message's name, `example` a whole one. */
+bool envoy_take_typed(struct reader *, const struct yaml_node *, const struct field *table,
+                      const char *type, const char *example, void *into);
+
 /* {socket_address: {address, port_value}} into a struct config_address. */
 reader_take envoy_take_address;
 

@@ -1,5 +1,6 @@
 #include "config/reader.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,7 @@
 
 #include "config/duration.h"
 
-enum { FIELDS_MOST = 64, NAMES_MOST = 512 };
+enum { FIELDS_MOST = 64, NAMES_MOST = 1024, NAME_MOST = 64 };
 
 /* --- refusing --- */
 
@@ -319,15 +320,33 @@ static size_t distance(const char *a, const char *b)
     return row[length];
 }
 
+/* As JSON has it. */
+static const char *in_camel_case(const char *name, char to[NAME_MOST])
+{
+    size_t length = 0;
+
+    for (; *name != '\0' && length < NAME_MOST - 1; name++)
+        to[length++] =
+            *name == '_' && name[1] != '\0' ? (char)toupper((unsigned char)*++name) : *name;
+    to[length] = '\0';
+    return to;
+}
+
+static bool is_camel_case(const char *name)
+{
+    return strchr(name, '_') == NULL && strpbrk(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != NULL;
+}
+
 static bool refuse_unknown(struct reader *r, const struct yaml_node *key, const struct field *table)
 {
     const char *names[FIELDS_MOST + 1] = {NULL}, *near = NULL;
-    char list[NAMES_MOST];
+    char list[NAMES_MOST], camel[NAME_MOST], near_camel[NAME_MOST];
+    bool is_camel = is_camel_case(key->text);
     size_t best = 4, distance_now;
 
     for (size_t i = 0; i < FIELDS_MOST && field_at(table, i) != NULL; i++) {
         names[i] = field_at(table, i)->name;
-        distance_now = distance(key->text, names[i]);
+        distance_now = distance(key->text, is_camel ? in_camel_case(names[i], camel) : names[i]);
         if (distance_now < best) {
             best = distance_now;
             near = names[i];
@@ -336,9 +355,19 @@ static bool refuse_unknown(struct reader *r, const struct yaml_node *key, const 
     list_names(list, sizeof list, names);
     if (near != NULL)
         return reader_refuse(r, key, "there is no field \"%.100s\" here; is \"%s\" meant?",
-                             key->text, near);
+                             key->text, is_camel ? in_camel_case(near, near_camel) : near);
     return reader_refuse(r, key, "there is no field \"%.100s\" here; possible are: %s", key->text,
                          list);
+}
+
+bool reader_knows(const struct yaml_node *key, const struct field *table)
+{
+    const struct field *f;
+
+    for (size_t i = 0; key->kind == YAML_SCALAR && (f = field_at(table, i)) != NULL; i++)
+        if (is_name(f->name, key->text))
+            return true;
+    return false;
 }
 
 /* Its number in the table; -1: refused. */
@@ -367,7 +396,7 @@ static bool take_pair(struct reader *r, const struct yaml_node *map, size_t pair
 
     if (f == NULL)
         return false;
-    length = enter(r, "%s%s", r->path[0] != '\0' ? "." : "", f->name);
+    length = enter(r, "%s%s", r->path[0] != '\0' ? "." : "", map->keys[pair]->text);
     if ((*given >> number & 1) != 0)
         ok = reader_refuse(r, map->keys[pair], "is given twice");
     else

@@ -65,6 +65,8 @@ bool reader_list(struct reader *, const struct yaml_node *, reader_take *take, v
 /* A value whose path is `name` deeper. */
 bool reader_deeper(struct reader *, const char *name, const struct yaml_node *,
                    const struct field *table, void *into);
+/* The key of a map is the name of a field of the table. */
+bool reader_knows(const struct yaml_node *key, const struct field *table);
 /* The value of a map's field; NULL: none. */
 const struct yaml_node *reader_find(const struct yaml_node *map, const char *name);
 

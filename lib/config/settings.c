@@ -13,6 +13,18 @@ enum { HOUR_MS = 3600 * 1000, DAY_MS = 24 * HOUR_MS };
 
 /* --- HOST:PORT,… or a list of them --- */
 
+/* Who writes a URL there may write a password. */
+static bool refuse_address(struct reader *r, const struct yaml_node *node, const char *text,
+                           size_t length)
+{
+    if (memchr(text, '@', length) != NULL)
+        return reader_refuse(r, node,
+                             "a mirror is HOST:PORT; mirror_username and mirror_password "
+                             "are settings of their own");
+    return reader_refuse(r, node, "\"%.*s\" is not HOST:PORT", (int)(length < 100 ? length : 100),
+                         text);
+}
+
 static bool add_mirror(struct reader *r, const struct yaml_node *node, struct config *config,
                        const char *text, size_t length)
 {
@@ -21,9 +33,8 @@ static bool add_mirror(struct reader *r, const struct yaml_node *node, struct co
 
     if (config->mirror_count == CONFIG_MIRRORS_MOST)
         return reader_refuse(r, node, "there are more than %d", CONFIG_MIRRORS_MOST);
-    if (!address_parse(text, length, &address))
-        return reader_refuse(r, node, "\"%.*s\" is not HOST:PORT",
-                             (int)(length < 100 ? length : 100), text);
+    if (!address_parse(text, length, &address) || memchr(text, '@', length) != NULL)
+        return refuse_address(r, node, text, length);
     *mirror = (struct config_address){arena_copy(r->arena, address.host, strlen(address.host)),
                                       address.port};
     config->mirror_count++;
@@ -97,6 +108,13 @@ const struct field settings_fields[] = {
     {"command_stats", take_switch, AT(command_stats), NULL, 0, 0, false},
     {"stats_file", take_text, AT(stats_file), NULL, 0, 0, false},
     {"stats_interval", take_duration, AT(stats_interval_ms), NULL, 100, DAY_MS, false},
+    {"username", take_text, AT(login.username), NULL, 0, 0, false},
+    {"password", login_take_password, AT(login.password), NULL, 0, 0, false},
+    {"password_file", login_take_password_file, AT(login.password), NULL, 0, 0, false},
+    {"mirror_username", take_text, AT(mirror_login.username), NULL, 0, 0, false},
+    {"mirror_password", login_take_password, AT(mirror_login.password), NULL, 0, 0, false},
+    {"mirror_password_file", login_take_password_file, AT(mirror_login.password), NULL, 0, 0,
+     false},
     {"mirror_queue_bytes", take_number, AT(mirror_queue_bytes), NULL, 1024, INT64_C(1) << 32,
      false},
     {0},
@@ -128,6 +146,32 @@ static const char *variable_of(const char *name, char to[64])
 
 /* The program may change its environment at any time, which no other thread may read then. */
 static char *remembered[DOCUMENT_SETTINGS_MOST];
+static char **environment; /* all of it, where there are files that may ask for a part */
+extern char **environ;
+
+static void remember_all(void)
+{
+    size_t count = 0;
+
+    while (environ != NULL && environ[count] != NULL)
+        count++;
+    environment = calloc(count + 1, sizeof *environment);
+    for (size_t i = 0; environment != NULL && i < count; i++)
+        if ((environment[i] = strdup(environ[i])) == NULL)
+            return;
+}
+
+const char *settings_variable(const char *name)
+{
+    size_t length = strlen(name);
+
+    if (environment == NULL)
+        return secure_getenv(name);
+    for (char **at = environment; *at != NULL; at++)
+        if (strncmp(*at, name, length) == 0 && (*at)[length] == '=')
+            return *at + length + 1;
+    return NULL;
+}
 
 void settings_remember_environment(void)
 {
@@ -137,24 +181,35 @@ void settings_remember_environment(void)
 
         remembered[i] = text != NULL ? strdup(text) : NULL;
     }
+    if (secure_getenv("REDISROUTE_CONFIG") != NULL)
+        remember_all();
 }
 
-static void read_variable(struct config *config, const struct field *f, const char *text)
+/* False: what it names cannot be read. */
+static bool read_variable(struct config *config, const struct field *f, const char *text,
+                          struct complaint *complaint)
 {
-    char name[64];
-    struct complaint complaint = {""};
-    struct reader r = {.arena = config->arena, .complaint = &complaint};
+    struct reader r = {.arena = config->arena, .complaint = complaint, .target = config};
     struct yaml_node node = {.kind = YAML_SCALAR, .text = text};
 
-    if (text != NULL && !f->take(&r, &node, f, (char *)config + f->offset))
-        log_write(LOG_WARNING, "%s: %s; it is as if it were not set", variable_of(f->name, name),
-                  complaint.text);
+    return text == NULL || f->take(&r, &node, f, (char *)config + f->offset);
 }
 
-void settings_read_environment(struct config *config)
+bool settings_read_environment(struct config *config, bool again, struct complaint *complaint)
 {
-    for (size_t i = 0; settings_fields[i].name != NULL; i++)
-        read_variable(config, &settings_fields[i], remembered[i]);
+    for (size_t i = 0; settings_fields[i].name != NULL; i++) {
+        const struct field *f = &settings_fields[i];
+        struct complaint why = {""};
+        char name[64];
+
+        if (read_variable(config, f, remembered[i], &why))
+            continue;
+        if (again && f->take == login_take_password_file)
+            return complain(complaint, "%s: %s", variable_of(f->name, name), why.text);
+        log_write(LOG_WARNING, "%s: %s; it is as if it were not set", variable_of(f->name, name),
+                  why.text);
+    }
+    return true;
 }
 
 bool settings_in_environment(const char *name)

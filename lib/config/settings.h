@@ -14,7 +14,10 @@ void settings_default(struct config *);
 void settings_remember_environment(void);
 /* What is wrong there is said in the log, and stays as it was. A set-uid program's environment is
  * its caller's: it configures nothing. */
-void settings_read_environment(struct config *);
+/* `again`: a password that cannot be read any more is no reason to go on without one: false. */
+bool settings_read_environment(struct config *, bool again, struct complaint *);
+/* Any variable of that environment; NULL: there is none. */
+const char *settings_variable(const char *name);
 /* More than what is said by default or by files: it holds for all listeners and clusters. */
 bool settings_in_environment(const char *name);
 

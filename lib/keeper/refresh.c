@@ -113,7 +113,8 @@ static bool write_questions(struct inquiry *q)
 {
     bool ok;
 
-    q->credentials = cluster_credentials(q->refresh->cluster, &q->credentials_length);
+    q->credentials = cluster_credentials(q->refresh->cluster, q->link->host, q->link->port,
+                                         &q->credentials_length);
     ok = q->credentials == NULL || link_send_raw(q->link, q->credentials, q->credentials_length);
     q->to_skip = q->credentials != NULL;
     return ok && link_send_raw(q->link, questions, sizeof questions - 1);

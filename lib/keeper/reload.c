@@ -25,7 +25,9 @@ static int64_t due_ms;
 
 bool reload_is_wanted(void)
 {
-    return config_files() != NULL && !config_get()->off;
+    const struct config *config = config_get();
+
+    return (config_files() != NULL || config->watched != NULL) && !config->off;
 }
 
 static uint64_t mix(uint64_t sum, uint64_t value)
@@ -33,24 +35,33 @@ static uint64_t mix(uint64_t sum, uint64_t value)
     return (sum ^ value) * UINT64_C(1099511628211);
 }
 
+static void look_at(struct look *l, const char *path)
+{
+    struct stat st;
+
+    if (*path != '\0' && stat(path, &st) == 0) {
+        l->sum = mix(mix(l->sum, (uint64_t)st.st_dev), (uint64_t)st.st_ino);
+        l->sum = mix(mix(l->sum, (uint64_t)st.st_size), (uint64_t)st.st_mtim.tv_sec);
+        l->sum = mix(l->sum, (uint64_t)st.st_mtim.tv_nsec);
+    }
+    l->sum = mix(l->sum, 1);
+}
+
 static struct look look(void)
 {
+    const char *files = config_files();
     struct look l = {0};
 
-    for (const char *files = config_files(); *files != '\0';) {
+    while (files != NULL && *files != '\0') {
         size_t length = strcspn(files, ":");
         char *path = strndup(files, length);
-        struct stat st;
 
-        if (path != NULL && length > 0 && stat(path, &st) == 0) {
-            l.sum = mix(mix(l.sum, (uint64_t)st.st_dev), (uint64_t)st.st_ino);
-            l.sum = mix(mix(l.sum, (uint64_t)st.st_size), (uint64_t)st.st_mtim.tv_sec);
-            l.sum = mix(l.sum, (uint64_t)st.st_mtim.tv_nsec);
-        }
-        l.sum = mix(l.sum, 1);
+        look_at(&l, path != NULL ? path : "");
         free(path);
         files += length + (files[length] == ':');
     }
+    for (const struct config_file *f = config_get()->watched; f != NULL; f = f->next)
+        look_at(&l, f->path);
     return l;
 }
 

@@ -20,6 +20,7 @@ enum {
     LINGER_MS = 20,  /* after the last command the queue is looked at, so that nobody has to wake us */
     LOOK_MS = 2,
     RETRY_MS = 500,
+    LOCKED_MS = 1000,
     SILENCE_MS = 10000,         /* a target that answers nothing for so long is given up */
     UNANSWERED_MOST = 1000,     /* commands under way to a target … */
     WINDOW_BYTES = 1024 * 1024, /* … and bytes */
@@ -61,6 +62,8 @@ static void look_for_targets(void)
 
     for (int i = 0; (cluster = mirror_target_cluster(i)) != NULL; i++) {
         targets[i].cluster = cluster;
+        if (targets[i].session != NULL)
+            targets[i].session->settings.logins = cluster->logins;
         target_count = i + 1;
     }
 }
@@ -119,8 +122,7 @@ static void open_link(struct target *t, struct link *link)
 
 static bool can_flush(const struct link *link)
 {
-    return link->fd != -1 && (link->state == LINK_UP || link->state == LINK_GREETING) &&
-           link_unflushed(link);
+    return link->fd != -1 && link_is_open(link) && link_unflushed(link);
 }
 
 static void flush(struct target *t, struct link *link)
@@ -234,6 +236,7 @@ static void begin(struct target *t, int64_t now_ms)
         .connect_timeout_ms = config->connect_timeout_ms,
         .clock = clock_now_ms,
         .is_mirror = true,
+        .logins = t->cluster->logins,
     };
 
     t->retry_at_ms = now_ms + clock_jitter_ms(RETRY_MS);
@@ -291,8 +294,6 @@ static bool has_room(const struct target *t)
 
 static void feed(struct target *t, int64_t now_ms)
 {
-    if (t->session->state == SESSION_LOCKED)
-        drop_pending(t, MIRROR_DROPPED_LOCKED);
     if (t->under_way == 0) {
         t->window = 0;
         t->heard_ms = now_ms;
@@ -311,6 +312,16 @@ static void feed(struct target *t, int64_t now_ms)
     buffer_relax(&t->pending, LINK_KEEP);
 }
 
+/* Not for ever: it may be given a password that is right, or need none any more. */
+static void locked_out(struct target *t, int64_t now_ms)
+{
+    drop_pending(t, MIRROR_DROPPED_LOCKED);
+    mirror_count(MIRROR_DROPPED_LOCKED, t->under_way);
+    t->under_way = 0;
+    give_up(t, now_ms);
+    t->retry_at_ms = now_ms + LOCKED_MS;
+}
+
 static void advance_target(struct target *t, int64_t now_ms)
 {
     struct session *s;
@@ -321,6 +332,10 @@ static void advance_target(struct target *t, int64_t now_ms)
     s = t->session;
     if (s == NULL)
         return;
+    if (s->state == SESSION_LOCKED) {
+        locked_out(t, now_ms);
+        return;
+    }
     feed(t, now_ms);
     due = session_due(s);
     if (due >= 0 && due <= now_ms)

@@ -76,7 +76,7 @@ static bool connect_to(struct checkup *c)
     c->link = link_create(c->host, c->port);
     if (c->link == NULL)
         return false;
-    credentials = cluster_credentials(c->survey->cluster, &length);
+    credentials = cluster_credentials(c->survey->cluster, c->host, c->port, &length);
     ok = credentials == NULL || link_send_raw(c->link, credentials, length);
     c->to_skip = credentials != NULL;
     free(credentials);

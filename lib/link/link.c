@@ -36,6 +36,7 @@ void link_destroy(struct link *link)
     buffer_deinit(&link->in);
     free(link->host);
     free(link->name);
+    free(link->refusal);
     free(link);
 }
 

@@ -28,6 +28,7 @@ enum link_state {
     LINK_CONNECTING, /* connect() is under way */
     LINK_GREETING,   /* the connection state of the session is being replayed */
     LINK_UP,
+    LINK_REFUSED, /* open, but the server does not take what logs in; asked again at retry_at_ms */
     LINK_BACKOFF, /* refused or lost; wanted again at retry_at_ms */
 };
 
@@ -76,7 +77,15 @@ struct link {
     socklen_t address_length;
     char *host;
     char *name; /* "host:port", for errors */
+    char *refusal; /* while LINK_REFUSED: the server's own words, an error reply */
+    size_t refusal_length;
 };
+
+/* Bytes may be sent. */
+static inline bool link_is_open(const struct link *link)
+{
+    return link->state >= LINK_GREETING && link->state <= LINK_REFUSED;
+}
 
 /* An idle link keeps no more memory than this in each direction. */
 enum { LINK_KEEP = 2048 };

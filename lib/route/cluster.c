@@ -31,6 +31,7 @@ struct cluster_state {
     pthread_mutex_t lock; /* for everything below */
     struct topology *topology;
     struct bytes credentials[CREDENTIALS_MOST]; /* malloc'ed; the next to be used first */
+    const struct config_login *logins;
     struct node_mark *marks;
     unsigned refreshes; /* under way */
     struct fix *fixes;
@@ -624,15 +625,28 @@ void cluster_set_credentials(struct cluster *c, struct bytes command)
     pthread_mutex_unlock(&c->state->lock);
 }
 
-char *cluster_credentials(struct cluster *c, size_t *length)
+void cluster_set_logins(struct cluster *c, const struct config_login *logins)
 {
-    const struct bytes *first = &c->state->credentials[0];
+    pthread_mutex_lock(&c->state->lock);
+    c->state->logins = logins;
+    pthread_mutex_unlock(&c->state->lock);
+}
+
+char *cluster_credentials(struct cluster *c, const char *host, uint16_t port, size_t *length)
+{
+    const struct config_login *login;
+    const char *said;
     char *copy = NULL;
 
     pthread_mutex_lock(&c->state->lock);
-    *length = first->length;
-    if (first->data != NULL && (copy = malloc(first->length)) != NULL)
-        memcpy(copy, first->data, first->length);
+    said = c->state->credentials[0].data;
+    *length = c->state->credentials[0].length;
+    if (said == NULL && (login = login_find(c->state->logins, host, port)) != NULL) {
+        said = login->auth;
+        *length = login->length;
+    }
+    if (said != NULL && (copy = malloc(*length)) != NULL)
+        memcpy(copy, said, *length);
     pthread_mutex_unlock(&c->state->lock);
     return copy;
 }
@@ -650,6 +664,11 @@ void cluster_doubt_credentials(struct cluster *c, struct bytes command)
         memcmp(first.data, command.data, command.length) == 0) {
         memmove(known, known + 1, (size_t)(count - 1) * sizeof *known);
         known[count - 1] = first;
+    }
+    if (count == 1 && c->state->logins != NULL && first.length == command.length &&
+        memcmp(first.data, command.data, command.length) == 0) {
+        free((char *)(uintptr_t)first.data);
+        known[0] = (struct bytes){NULL, 0};
     }
     pthread_mutex_unlock(&c->state->lock);
 }

@@ -99,12 +99,14 @@ void cluster_set_node_state(struct cluster *, const char *host, uint16_t port,
  * fit. `zone` may be empty: nothing is local then. */
 void cluster_traits(struct cluster *, const struct topology *, const char *zone, uint8_t *traits);
 
-/* The AUTH that a session of this cluster proved good, as a RESP command; the
- * keeper asks with it. Copied. cluster_credentials() gives a malloc'ed copy, or NULL. */
+/* The AUTH that a session of this cluster proved good, as a RESP command; the keeper asks with it,
+ * else with what the configuration says, which outlives the cluster. Copied. cluster_credentials()
+ * gives what is to be said to a node: a malloc'ed copy, or NULL. */
 void cluster_set_credentials(struct cluster *, struct bytes command);
-char *cluster_credentials(struct cluster *, size_t *length);
+void cluster_set_logins(struct cluster *, const struct config_login *);
+char *cluster_credentials(struct cluster *, const char *host, uint16_t port, size_t *length);
 /* A server does not take these, or lets that user ask nothing: those of another session are next,
- * if there are any. */
+ * or those of the configuration, if there are any. */
 void cluster_doubt_credentials(struct cluster *, struct bytes command);
 
 /* Where its commands are counted, under the address by which it was first dialled. NULL: out of

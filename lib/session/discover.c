@@ -13,6 +13,13 @@ static void become_plain(struct session *s)
 {
     s->state = SESSION_PLAIN;
     s->stalled = false;
+    if (s->home->greetings == 0 && s->home->state != LINK_UP && greet_is_due(s, s->home) &&
+        !greet_link(s, s->home)) {
+        session_end(s, ENOMEM);
+        return;
+    }
+    if (s->home->state == LINK_REFUSED)
+        s->home->state = LINK_GREETING;
     if (buffer_length(&s->in) > 0 &&
         !link_send_raw(s->home, buffer_bytes(&s->in), buffer_length(&s->in))) {
         session_end(s, ENOMEM);
@@ -96,9 +103,11 @@ void discover_begin(struct session *s)
 
     s->state = SESSION_DISCOVERING;
     s->stalled = true;
+    s->locked_until_ms = 0;
     if (known != NULL)
         become_routing(s, known);
-    else if (!is_to_be_seen(s) && cluster_is_plain(s->settings.host, s->settings.port, session_now(s)))
+    else if (!is_to_be_seen(s) && !greet_is_login(s, s->home) &&
+             cluster_is_plain(s->settings.host, s->settings.port, session_now(s)))
         become_plain(s);
     else
         open_probe(s);
@@ -164,21 +173,32 @@ static bool starts(const char *reply, size_t length, const char *with)
     return length >= strlen(with) && memcmp(reply, with, strlen(with)) == 0;
 }
 
+static void lock(struct session *s, int64_t until_ms)
+{
+    s->state = SESSION_LOCKED;
+    s->stalled = false;
+    s->locked_until_ms = until_ms;
+}
+
 void discover_reply(struct session *s, const char *reply, size_t length)
 {
-    if (starts(reply, length, "-NOPERM") && !s->asks_mode) {
+    bool refused = s->probe->state == LINK_REFUSED;
+    int64_t until_ms = refused ? s->probe->retry_at_ms : 0;
+
+    if (!refused && starts(reply, length, "-NOPERM") && !s->asks_mode) {
         ask_mode(s);
         return;
     }
     close_probe(s);
-    if (s->asks_mode) {
+    if (refused) {
+        lock(s, until_ms);
+    } else if (s->asks_mode) {
         s->asks_mode = false;
         learn_by_mode(s, reply, length);
     } else if (reply[0] == '*') {
         learn(s, reply, length);
     } else if (starts(reply, length, "-NOAUTH")) {
-        s->state = SESSION_LOCKED;
-        s->stalled = false;
+        lock(s, 0);
     } else {
         /* Too many clients says nothing about what the server is. */
         find_plain(s, !starts(reply, length, "-ERR max number"));
@@ -211,7 +231,7 @@ size_t discover_take_plain(struct session *s, char *to, size_t size)
     struct link *home = s->home;
     size_t n = buffer_length(&home->in) < size ? buffer_length(&home->in) : size;
 
-    if (n == 0)
+    if (n == 0 || home->greetings > 0)
         return 0;
     memcpy(to, buffer_bytes(&home->in), n);
     link_release(home, home->in_base + n);

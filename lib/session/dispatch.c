@@ -111,6 +111,10 @@ static bool own(struct part *part, const char *bytes, size_t length)
 
 static void wait_for(struct session *s, struct link *link, struct part *part)
 {
+    if (link->state == LINK_REFUSED && !greet_again(s, link)) {
+        greet_refused_part(s, link, part);
+        return;
+    }
     if (link->state == LINK_BACKOFF && part->impatient) {
         answer_fail(s, part, "UNREACHABLE redisroute: %s cannot be reached", link->name);
         return;

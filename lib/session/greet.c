@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/log.h"
+
 /* A replica that has just started answers with what it has, which may be nothing. */
 static const char read_only[] = "*2\r\n$4\r\nINFO\r\n$11\r\nreplication\r\n"
                                 "*1\r\n$8\r\nREADONLY\r\n";
@@ -86,6 +88,141 @@ static bool remember_hello(struct session *s, const struct argv *argv)
     return ok;
 }
 
+/* --- what the configuration has links say first --- */
+
+/* NULL: nothing, or the program has said who it is. */
+static const struct config_login *login_of(const struct session *s, const struct link *link)
+{
+    bool own = s->greetings != NULL && s->greetings->kind == GREETING_AUTH;
+
+    return own ? NULL : login_find(s->settings.logins, link->host, link->port);
+}
+
+bool greet_is_login(const struct session *s, const struct link *link)
+{
+    return login_of(s, link) != NULL;
+}
+
+bool greet_is_due(const struct session *s, const struct link *link)
+{
+    return s->greetings != NULL || link->reader || greet_is_login(s, link);
+}
+
+static bool begins(const char *reply, size_t length, const char *with)
+{
+    return length >= strlen(with) && memcmp(reply, with, strlen(with)) == 0;
+}
+
+/* So that clients may be given the password before servers are. */
+bool greet_needs_no_login(const struct session *s, const struct link *link, const char *reply,
+                          size_t length)
+{
+    static const char *const words[] = {"-ERR AUTH <password> called without any password",
+                                        "-ERR Client sent AUTH, but no password is set"};
+
+    if (!greet_is_login(s, link) ||
+        !(begins(reply, length, words[0]) || begins(reply, length, words[1])))
+        return false;
+    log_write(LOG_WARNING, "%s has no password, and was told one: %.*s", link->name,
+              (int)length - 3, reply + 1);
+    return true;
+}
+
+/* False: out of memory. */
+static bool say(struct session *s, struct link *link, const char *bytes, size_t length)
+{
+    if (!link_send_raw(link, bytes, length))
+        return false;
+    link->greetings++;
+    session_touch(s, link);
+    return true;
+}
+
+static bool log_in(struct session *s, struct link *link)
+{
+    const struct config_login *login = login_of(s, link);
+
+    return login == NULL || say(s, link, login->auth, login->length);
+}
+
+/* Once more from the beginning. */
+static bool greet_anew(struct session *s, struct link *link)
+{
+    link->state = LINK_GREETING;
+    if (!greet_link(s, link))
+        return false;
+    if (link->greetings == 0)
+        link->state = LINK_UP;
+    return true;
+}
+
+/* --- a login that is refused --- */
+
+enum { REFUSED_MS = 1000 };
+
+/* AUTH, or HELLO with it: what may be heard by a server that takes nothing else. */
+static bool proves_identity(const struct command *command, const char *bytes, size_t length)
+{
+    static const char lower[] = "\r\nauth\r\n";
+    size_t matched = 0;
+
+    if (command == NULL || strcmp(command->name, "hello") != 0)
+        return command != NULL && strcmp(command->name, "auth") == 0;
+    for (size_t i = 0; i < length && lower[matched] != '\0'; i++) {
+        char c = bytes[i];
+
+        matched = (c | 0x20) == lower[matched] || c == lower[matched] ? matched + 1 : c == '\r';
+    }
+    return lower[matched] == '\0';
+}
+
+void greet_refused_part(struct session *s, struct link *link, struct part *part)
+{
+    if (!proves_identity(part->request->command, part->bytes, part->length)) {
+        part->out_of_order = true;
+        answer_complete(s, part, link, link->refusal, link->refusal_length, 0);
+    } else if (link_send(link, part, part->bytes, part->length)) {
+        session_touch(s, link);
+    } else {
+        session_end(s, ENOMEM);
+    }
+}
+
+void greet_refused(struct session *s, struct link *link, const char *reply, size_t length)
+{
+    struct part *chain = part_take_all(&link->waiting), *next;
+
+    log_write(LOG_ERROR, "%s does not take the login of the configuration: %.*s", link->name,
+              (int)length - 3, reply + 1);
+    free(link->refusal);
+    link->refusal = malloc(length);
+    if (link->refusal == NULL) {
+        session_end(s, ENOMEM);
+        return;
+    }
+    memcpy(link->refusal, reply, length);
+    link->refusal_length = length;
+    if (s->state == SESSION_PLAIN)
+        session_end(s, EACCES);
+    link->state = LINK_REFUSED;
+    link->retry_at_ms = session_now(s) + REFUSED_MS;
+    for (; chain != NULL && s->state != SESSION_ENDED; chain = next) {
+        next = chain->next;
+        greet_refused_part(s, link, chain);
+    }
+}
+
+bool greet_again(struct session *s, struct link *link)
+{
+    if (s->topology == NULL || session_now(s) < link->retry_at_ms)
+        return false;
+    if (!greet_anew(s, link))
+        session_end(s, ENOMEM);
+    return true;
+}
+
+/* --- what the program said --- */
+
 static bool was_asked(const struct request *r, const struct link *link)
 {
     if (r->fanout == NULL)
@@ -106,15 +243,24 @@ static bool tell_links(struct session *s, struct bytes command, const struct req
             session_touch(s, link);
         }
         if ((r != NULL && was_asked(r, link)) || link->probe || link->must_close ||
-            (link->state != LINK_UP && link->state != LINK_GREETING) ||
+            !link_is_open(link) ||
             (r != NULL && link->feed != NULL && r->command->klass == COMMAND_TRACKING))
             continue;
-        if (!link_send_raw(link, command.data, command.length))
+        if (link->state == LINK_REFUSED ? !greet_anew(s, link)
+                                        : !say(s, link, command.data, command.length))
             return false;
-        link->state = LINK_GREETING;
-        link->greetings++;
-        session_touch(s, link);
+        if (link->greetings > 0)
+            link->state = LINK_GREETING;
     }
+    return true;
+}
+
+/* Those that were refused, and have heard what is taken. */
+static bool tell_refused(struct session *s)
+{
+    for (struct link *link = s->links; link != NULL; link = link->next)
+        if (link->state == LINK_REFUSED && !link->probe && !greet_anew(s, link))
+            return false;
     return true;
 }
 
@@ -128,13 +274,20 @@ int greet_protocol(const struct session *s)
 
 void greet_reset(struct session *s)
 {
+    bool ok;
+
     greet_destroy(s);
-    if (!tell_links(s, text("*1\r\n$5\r\nRESET\r\n"), NULL))
+    ok = tell_links(s, text("*1\r\n$5\r\nRESET\r\n"), NULL);
+    for (struct link *link = s->links; ok && link != NULL; link = link->next)
+        if (!link->probe && !link->must_close && link->state == LINK_GREETING)
+            ok = log_in(s, link);
+    if (!ok)
         session_end(s, ENOMEM);
 }
 
 void greet_credentials(const struct session *s)
 {
+    cluster_set_logins(s->cluster, s->settings.logins);
     for (const struct greeting *g = s->greetings; g != NULL; g = g->next)
         if (g->kind == GREETING_AUTH)
             cluster_set_credentials(s->cluster, (struct bytes){g->bytes, g->length});
@@ -165,7 +318,7 @@ void greet_remember(struct session *s, struct request *r, const char *command, s
     const char *why;
     size_t used;
     bool ok = parse_command(&argv, command, length, &used, &why) == PARSE_WHOLE &&
-              remember(s, r->command, &argv, bytes) && tell_links(s, bytes, r);
+              remember(s, r->command, &argv, bytes) && tell_links(s, bytes, r) && tell_refused(s);
 
     argv_deinit(&argv);
     if (!ok) {
@@ -178,9 +331,30 @@ void greet_remember(struct session *s, struct request *r, const char *command, s
         discover_begin(s);
 }
 
+/* Connections stay logged in when a password changes; another user is another matter. */
+void greet_changed(struct session *s, const struct config_login *before)
+{
+    bool ok = true;
+
+    if (s->cluster != NULL)
+        cluster_set_logins(s->cluster, s->settings.logins);
+    if (s->state == SESSION_PLAIN)
+        return;
+    for (struct link *link = s->links; ok && link != NULL; link = link->next)
+        if (!link->probe && !link->must_close && link->feed == NULL && link_is_open(link) &&
+            !session_holds(s, link) &&
+            (link->state == LINK_REFUSED ||
+             login_is_of_other(login_of(s, link), login_find(before, link->host, link->port))))
+            ok = greet_anew(s, link);
+    if (!ok)
+        session_end(s, ENOMEM);
+}
+
 /* False: out of memory. */
 bool greet_link(struct session *s, struct link *link)
 {
+    if (!log_in(s, link))
+        return false;
     for (struct greeting *g = s->greetings; g != NULL; g = g->next) {
         if ((link->feed != NULL || link->probe) && g->command->klass == COMMAND_TRACKING)
             continue; /* nothing is read there */

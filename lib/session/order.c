@@ -359,7 +359,7 @@ bool session_deliverable(const struct session *s)
     const struct request *r;
 
     if (is_pipe(s))
-        return buffer_length(&s->home->in) > 0;
+        return buffer_length(&s->home->in) > 0 && s->home->greetings == 0;
     for (r = s->order_head; r != NULL && r->done && r->mute;)
         r = r->next;
     return r != NULL && r->done;

@@ -178,6 +178,8 @@ static bool link_is_fit(const struct session *s, const struct link *link)
     case LINK_CONNECTING:
     case LINK_GREETING:
         return link->failures == 0;
+    case LINK_REFUSED:
+        return link->retry_at_ms <= session_now(s);
     case LINK_IDLE:
     case LINK_UP:
         return true;

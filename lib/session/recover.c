@@ -246,7 +246,7 @@ static void back_off(struct session *s, struct link *link, bool was_up)
 /* A probe that has answered is closed for that. */
 static void count_lost(const struct session *s, const struct link *link)
 {
-    bool was_open = link->state == LINK_UP || link->state == LINK_GREETING;
+    bool was_open = link_is_open(link);
 
     if (!link->probe || link == s->probe)
         stats_add(was_open ? STATS_LINKS_LOST : STATS_LINKS_FAILED, 1);

@@ -155,6 +155,20 @@ void recover_requeue(struct session *, struct part *);
 /* Connection state. */
 void greet_remember(struct session *, struct request *, const char *command, size_t length);
 bool greet_link(struct session *, struct link *);
+/* Something is to be said before anything else; the configuration's login among it. */
+bool greet_is_due(const struct session *, const struct link *);
+bool greet_is_login(const struct session *, const struct link *);
+/* The server refuses the login because it takes everybody. */
+bool greet_needs_no_login(const struct session *, const struct link *, const char *reply,
+                          size_t length);
+/* The configuration's login is refused: for a while what is for this link is answered with the
+ * server's own words, but for what may be a better login. */
+void greet_refused(struct session *, struct link *, const char *reply, size_t length);
+void greet_refused_part(struct session *, struct link *, struct part *);
+/* A link that refused is asked once more. False: it is too early. */
+bool greet_again(struct session *, struct link *);
+/* The configuration has other logins than before. */
+void greet_changed(struct session *, const struct config_login *before);
 /* Of RESP, as the application asked for it: 2 or 3. */
 int greet_protocol(const struct session *);
 /* The cluster is told by whom it may be asked. */

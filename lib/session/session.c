@@ -39,6 +39,7 @@ struct session *session_create(const struct session_settings *settings)
 void session_configure(struct session *s)
 {
     enum read_policy before = s->settings.read_policy;
+    const struct config_login *logins = s->settings.logins;
     uint64_t version = config_get()->version;
 
     s->guards &= (uint8_t)~GUARD_CONFIG;
@@ -48,6 +49,8 @@ void session_configure(struct session *s)
     s->settings.configure(&s->settings);
     if (s->cluster != NULL)
         cluster_set_refresh(s->cluster, &s->settings.refresh);
+    if (s->settings.logins != logins)
+        greet_changed(s, logins);
     if (s->settings.read_policy != before && !s->policy_is_own)
         reads_change_policy(s, s->settings.read_policy);
 }
@@ -94,6 +97,17 @@ static void end_if_over(struct session *s)
         session_end(s, 0);
 }
 
+/* What the dialled address is, is not known yet, or could not be found out. */
+static void look_around(struct session *s)
+{
+    bool again = s->locked_until_ms != 0 && session_now(s) >= s->locked_until_ms;
+
+    if (again)
+        session_configure(s); /* there is no cluster yet whose version would say so */
+    if (s->state == SESSION_DISCOVERING ? s->probe == NULL : again)
+        discover_begin(s);
+}
+
 static bool accept_plain(struct session *s, const char *bytes, size_t length)
 {
     if (!link_send_raw(s->home, bytes, length)) {
@@ -108,8 +122,8 @@ bool session_accept(struct session *s, const char *bytes, size_t length)
 {
     size_t planned = 0;
 
-    if (s->state == SESSION_DISCOVERING && s->probe == NULL)
-        discover_begin(s);
+    if (s->state <= SESSION_LOCKED)
+        look_around(s);
     if (s->state == SESSION_PLAIN)
         return accept_plain(s, bytes, length);
     if (s->cluster != NULL && cluster_version(s->cluster) != s->version)
@@ -166,16 +180,29 @@ static void probe_replied(struct session *s, struct link *link, const char *repl
         discover_reply(s, reply, length);
 }
 
+/* Nothing goes out before what has to be said first. */
+static void greet(struct session *s, struct link *link)
+{
+    link->state = LINK_GREETING;
+    if (link->greetings == 0 && !greet_link(s, link))
+        session_end(s, ENOMEM);
+}
+
+void session_home_connected(struct session *s)
+{
+    s->home->state = LINK_UP;
+    if (greet_is_due(s, s->home))
+        greet(s, s->home);
+}
+
 void session_link_opened(struct session *s, struct link *link)
 {
     stats_add(STATS_LINKS_OPENED, 1);
     if (link->probe) {
         link->state = LINK_UP;
         probe_opened(s, link);
-    } else if (s->greetings != NULL || link->reader) {
-        link->state = LINK_GREETING;
-        if (!greet_link(s, link))
-            session_end(s, ENOMEM);
+    } else if (greet_is_due(s, link)) {
+        greet(s, link);
     } else {
         link_ready(s, link);
     }
@@ -185,8 +212,13 @@ void session_link_opened(struct session *s, struct link *link)
  * hears the server's own words. */
 static void greeting_refused(struct session *s, struct link *link, const char *reply, size_t length)
 {
-    struct part *chain = part_take_all(&link->waiting), *next;
+    struct part *chain, *next;
 
+    if (link->feed == NULL && greet_is_login(s, link)) {
+        greet_refused(s, link, reply, length);
+        return;
+    }
+    chain = part_take_all(&link->waiting);
     for (; chain != NULL; chain = next) {
         next = chain->next;
         chain->out_of_order = true;
@@ -211,9 +243,16 @@ static void greeting_answered(struct session *s, struct link *link, const char *
                               size_t length)
 {
     link->greetings--;
-    if (link->probe)
+    if (reply[0] == '-' && greet_needs_no_login(s, link, reply, length))
+        reply = "+";
+    if (link->state == LINK_REFUSED)
+        return; /* what was said behind a login that was refused */
+    if (link->probe) {
+        if (reply[0] == '-' && greet_is_login(s, link))
+            greet_refused(s, link, reply, length);
         return;
-    if (reply[0] == '-' && knocks(link))
+    }
+    if (reply[0] == '-' && !greet_is_login(s, link) && knocks(link))
         link->knocked = true;
     if (link->knocked)
         reply = "+";
@@ -279,22 +318,33 @@ static int64_t next_reply(struct link *link)
     return -1;
 }
 
+/* A pipe, once what was said before it is answered. */
+static bool is_raw(const struct session *s, const struct link *link)
+{
+    return s->state == SESSION_PLAIN && !link->probe && link->greetings == 0;
+}
+
 void session_link_received(struct session *s, struct link *link)
 {
     int64_t length = 0;
 
-    if (s->state == SESSION_PLAIN && !link->probe) {
+    if (is_raw(s, link)) {
         link->in_scanned = link->in_base + buffer_length(&link->in);
         return;
     }
     if (link->greetings == 0 && !link->must_close && s->state != SESSION_ENDED)
         answer_run(s, link);
-    while (s->state != SESSION_ENDED && !link->must_close && (length = next_reply(link)) > 0)
+    while (s->state != SESSION_ENDED && !link->must_close && !is_raw(s, link) &&
+           (length = next_reply(link)) > 0)
         one_reply(s, link, (size_t)length);
     if (s->state == SESSION_ENDED)
         return;
     if (link->in_place == 0)
         link_release(link, link->in_scanned);
+    if (is_raw(s, link)) {
+        link->in_scanned = link->in_base + buffer_length(&link->in);
+        return;
+    }
     if (length < 0) {
         link->must_close = true;
         link->error = EPROTO;

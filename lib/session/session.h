@@ -55,6 +55,7 @@ struct session_settings {
     bool no_redirection; /* MOVED and ASK are the application's */
     struct config_mirror *mirrors; /* what is copied to whom; outlives the session */
     struct config_refresh refresh; /* for its cluster */
+    const struct config_login *logins; /* what links say first; outlive the session */
     /* Puts what the configuration says now in these settings. NULL: they stay. The address is the
      * one that the program dialled. */
     void (*configure)(struct session_settings *);
@@ -158,6 +159,7 @@ struct session {
     struct script_memo *script;
     struct lookup *lookup;
     int64_t tracking_tick_ms; /* TRACKING_BROADCAST: the next look whether there are new masters */
+    int64_t locked_until_ms;  /* a login was refused, and is tried again then; 0: none was */
     int64_t blocked_since_ms; /* the barrier, when it is a command that blocks */
     struct session_settings settings;
     int end_error;      /* 0: closed in order, as by QUIT */
@@ -191,7 +193,8 @@ bool session_deliverable(const struct session *);
  * bytes, or must_close. NULL: none. Takes it off the list. */
 struct link *session_next_dirty(struct session *);
 
-/* What became of connections. */
+/* What became of connections. The home link may be connected by others, once. */
+void session_home_connected(struct session *);
 void session_link_opened(struct session *, struct link *);
 /* `why` is an errno value, 0 for end of file; link->out_received is set. */
 void session_link_lost(struct session *, struct link *, int why);

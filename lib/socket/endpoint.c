@@ -68,6 +68,7 @@ static void configure(struct session_settings *settings)
     settings->read_your_writes_ms = config->read_your_writes_ms;
     settings->zone = config->zone;
     settings->no_redirection = !l->redirection;
+    settings->logins = config->off ? NULL : l->logins;
     settings->mirrors = l->mirrors;
     settings->refresh = (struct config_refresh){.redirect_threshold = -1};
     if (l->cluster != NULL)
@@ -106,6 +107,16 @@ static bool plain_by_now(const struct sockaddr *address)
     uint16_t port;
 
     return !address_text(address, host, &port) || cluster_is_plain(host, port, clock_now_ms());
+}
+
+/* Something has to be said there before the program may speak. */
+static bool logs_in(const struct seed *seed)
+{
+    char host[INET6_ADDRSTRLEN];
+    uint16_t port;
+
+    return address_text((const struct sockaddr *)&seed->dialled, host, &port) &&
+           config_listener(config_get(), host, port)->logins != NULL;
 }
 
 /* The number becomes a poller; the socket under it moves to another and goes on connecting. */
@@ -178,7 +189,7 @@ bool endpoint_is_connecting_to(const struct endpoint *ep, const struct sockaddr 
 
 struct endpoint *endpoint_create(int fd, const struct seed *seed, bool async)
 {
-    return plain_by_now(seed_address(seed)) ? NULL : create(fd, seed, async);
+    return plain_by_now(seed_address(seed)) && !logs_in(seed) ? NULL : create(fd, seed, async);
 }
 
 /* --- the descriptor that the program sees --- */
@@ -366,12 +377,15 @@ static bool begin(struct endpoint *ep)
         return false;
     ep->wire.alone = is_blocking(ep) && !keeper_is_running();
     adopt_home(ep, ep->fd);
-    ep->session->home->state = LINK_UP;
-    if (is_blocking(ep))
+    if (is_blocking(ep)) {
+        session_home_connected(ep->session);
         return true;
+    }
     if (wire_connected(ep->session->home) == WIRE_AGAIN) {
         ep->session->home->state = LINK_CONNECTING;
         ep->session->home->connect_by_ms = -1;
+    } else {
+        session_home_connected(ep->session);
     }
     start_forwarding(ep);
     return true;
@@ -439,7 +453,7 @@ static bool may_step_aside(const struct endpoint *ep)
     const struct session *s = ep->session;
 
     return is_blocking(ep) && s->state == SESSION_PLAIN && s->order_head == NULL &&
-           buffer_length(&s->home->in) == 0;
+           buffer_length(&s->home->in) == 0 && s->home->greetings == 0;
 }
 
 /* --- read and write --- */
@@ -798,7 +812,7 @@ static bool anything_unsent(const struct session *s)
 /* Under hiredis, too, nothing is sent that was written before the connection was up. */
 static bool never_connected(const struct session *s)
 {
-    return s->topology == NULL && s->home->state != LINK_UP;
+    return s->topology == NULL && s->home->state < LINK_GREETING;
 }
 
 /* What was accepted is sent, as by a kernel that closes a socket: also what waits

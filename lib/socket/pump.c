@@ -138,8 +138,7 @@ static void flush(struct endpoint *ep, struct link *link)
 
 static bool can_flush(const struct link *link)
 {
-    return link->fd != -1 && (link->state == LINK_UP || link->state == LINK_GREETING) &&
-           link_unflushed(link);
+    return link->fd != -1 && link_is_open(link) && link_unflushed(link);
 }
 
 static void carry_out(struct endpoint *ep, struct link *link)

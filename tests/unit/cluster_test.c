@@ -210,10 +210,10 @@ static void credentials_are_the_latest(void **state)
     char *copy;
 
     (void)state;
-    assert_null(cluster_credentials(c, &length));
+    assert_null(cluster_credentials(c, "h", 1, &length));
     cluster_set_credentials(c, text("AUTH one"));
     cluster_set_credentials(c, text("AUTH two!"));
-    copy = cluster_credentials(c, &length);
+    copy = cluster_credentials(c, "h", 1, &length);
     assert_int_equal(length, 9);
     assert_memory_equal(copy, "AUTH two!", 9);
     free(copy);

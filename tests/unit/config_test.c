@@ -156,6 +156,131 @@ static void wrong_is_refused_with_its_place_and_what_is_right(void **state)
     }
 }
 
+#define IN_CLUSTER "clusters: [{name: a, endpoints: [x:1], "
+#define IN_OPTIONS                                                                                 \
+    IN_CLUSTER "typed_extension_protocol_options: {envoy.filters.network.redis_proxy: "            \
+               "{'@type': type.googleapis.com/envoy.extensions.filters.network.redis_proxy.v3."    \
+               "RedisProtocolOptions, "
+
+static void the_spelling_is_the_users(void **state)
+{
+    static const struct {
+        const char *text, *complaint;
+    } rows[] = {
+        {"readPolicy: SLAVE", "f:1:13: readPolicy: \"SLAVE\" is not one of MASTER, PREFER_MASTER, "
+                              "REPLICA, PREFER_REPLICA, ANY, AZ_AFFINITY, "
+                              "AZ_AFFINITY_REPLICAS_AND_PRIMARY"},
+        {"readPolcy: MASTER",
+         "f:1:1: there is no field \"readPolcy\" here; is \"readPolicy\" meant?"},
+        {"zone: a\nzone: b", "f:2:1: zone: is given twice"},
+        {"failoverTimeout: 1s\nfailover_timeout: 2s", "f:2:1: failover_timeout: is given twice"},
+        {"staticResources: {listeners: [{address: 1.2.3.4:1, filterChains: [{filters: [{name: "
+         "envoy.filters.network.redis_proxy, typedConfig: {'@type': x.RedisProxy, settings: "
+         "{opTimeout: 5}}}]}]}]}",
+         "f:1:179: staticResources.listeners[0].filterChains[0].filters[0].typedConfig.settings."
+         "opTimeout: \"5\" is not a duration: a number and its unit, such as 250ms, 0.5s, 5s, 1m "
+         "or "
+         "1h"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct complaint complaint = {""};
+
+        assert_null(config_parse("f", rows[i].text, strlen(rows[i].text), &complaint));
+        assert_string_equal(complaint.text, rows[i].complaint);
+    }
+}
+
+static void wrong_logins_are_refused_and_never_shown(void **state)
+{
+    static const struct {
+        const char *text, *complaint;
+    } rows[] = {
+        {"password: [HUSH]", "f:1:11: password: is a list; expected is a text"},
+        {"password: {HUSH: 1}", "f:1:11: password: is a map; expected is a text"},
+        {"password: HUSH\npassword_file: /dev/null",
+         "f:2:16: password_file: there is a password already"},
+        {"username: me", "username: a password is missing: a user name alone logs nobody in"},
+        {"mirror_username: me",
+         "mirror_username: a password is missing: a user name alone logs nobody in"},
+        {"password_file: /nowhere", "f:1:16: password_file: /nowhere: No such file or directory"},
+        {"mirror: me:HUSH@host:1", "f:1:9: mirror: a mirror is HOST:PORT; mirror_username and "
+                                   "mirror_password are settings of their own"},
+        {IN_CLUSTER "username: me}]",
+         "f:1:50: clusters[0]: username: a password or a password_file is missing: a user name "
+         "alone logs nobody in"},
+        {IN_OPTIONS "auth_password: HUSH}}}]",
+         "f:1:225: clusters[0].typed_extension_protocol_options.envoy.filters.network.redis_proxy."
+         "auth_password: expected is a map of one of inline_string, filename and "
+         "environment_variable"},
+        {IN_OPTIONS "auth_password: {HUSH}}}}]",
+         "f:1:226: clusters[0].typed_extension_protocol_options.envoy.filters.network.redis_proxy."
+         "auth_password: there is no such field here; expected is a map of one of inline_string, "
+         "filename and environment_variable"},
+        {IN_OPTIONS "authPassword: {inline_string: [HUSH]}}}}]",
+         "f:1:240: clusters[0].typed_extension_protocol_options.envoy.filters.network.redis_proxy."
+         "authPassword.inline_string: is a list; expected is a text"},
+        {IN_OPTIONS "auth_password: {environment_variable: NO_SUCH_VARIABLE}}}}]",
+         "f:1:248: clusters[0].typed_extension_protocol_options.envoy.filters.network.redis_proxy."
+         "auth_password.environment_variable: there is no variable NO_SUCH_VARIABLE in the "
+         "environment"},
+        {IN_OPTIONS "auth_username: {inline_string: me}}}}]",
+         "f:1:110: clusters[0].typed_extension_protocol_options.envoy.filters.network.redis_proxy: "
+         "the field \"auth_password\" is missing: a user name alone logs nobody in"},
+        {IN_OPTIONS "credentials: [{auth_password: {inline_string: HUSH}}]}}}]",
+         "f:1:224: clusters[0].typed_extension_protocol_options.envoy.filters.network.redis_proxy."
+         "credentials[0]: the field \"address\" is missing"},
+        {IN_CLUSTER "password: HUSH, typed_extension_protocol_options: "
+                    "{envoy.filters.network.redis_proxy: {'@type': x.RedisProtocolOptions, "
+                    "auth_password: {inline_string: HUSH}}}}]",
+         "f:1:12: clusters[0]: a cluster has either a username and a password or "
+         "typed_extension_protocol_options"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct complaint complaint = {""};
+
+        if (config_parse("f", rows[i].text, strlen(rows[i].text), &complaint) != NULL)
+            fail_msg("%s: was taken", rows[i].text);
+        assert_string_equal(complaint.text, rows[i].complaint);
+        assert_null(strstr(complaint.text, "HUSH"));
+    }
+}
+
+static void logins_are_those_of_the_cluster_or_else_of_the_process(void **state)
+{
+    static const char text[] =
+        "username: all\npassword: one\nlisteners:\n"
+        "- {address: 1.2.3.4:1, redis_proxy: {settings: {op_timeout: 1s}, prefix_routes: "
+        "{catch_all_route: {cluster: a}}}}\n"
+        "- {address: 1.2.3.4:2, redis_proxy: {settings: {op_timeout: 1s}, prefix_routes: "
+        "{catch_all_route: {cluster: b}}}}\n"
+        "clusters:\n- {name: a, endpoints: [x:1]}\n"
+        "- name: b\n  endpoints: [x:2]\n  typed_extension_protocol_options:\n"
+        "    envoy.filters.network.redis_proxy:\n      '@type': x.RedisProtocolOptions\n"
+        "      auth_password: {inline_string: two}\n      credentials:\n"
+        "      - address: {socket_address: {address: '0:0::1', port_value: 7}}\n"
+        "        auth_username: {inline_string: one}\n"
+        "        auth_password: {inline_string: three}\n";
+    struct complaint complaint = {""};
+    struct config *config = config_parse("f", text, strlen(text), &complaint);
+    const struct config_login *l;
+
+    (void)state;
+    assert_string_equal(complaint.text, "");
+    l = login_find(config_listener(config, "1.2.3.4", 1)->logins, "1.1.1.1", 9);
+    assert_string_equal(l->auth, "*3\r\n$4\r\nAUTH\r\n$3\r\nall\r\n$3\r\none\r\n");
+    assert_int_equal(l->length, strlen(l->auth));
+    assert_ptr_equal(config->elsewhere.logins, l);
+    l = login_find(config_listener(config, "1.2.3.4", 2)->logins, "1.1.1.1", 7);
+    assert_string_equal(l->auth, "*2\r\n$4\r\nAUTH\r\n$3\r\ntwo\r\n");
+    l = login_find(config_listener(config, "1.2.3.4", 2)->logins, "::1", 7);
+    assert_string_equal(l->auth, "*3\r\n$4\r\nAUTH\r\n$3\r\none\r\n$5\r\nthree\r\n");
+    config_destroy(config);
+}
+
 static void a_file_that_is_not_there_is_refused(void **state)
 {
     struct complaint complaint = {""};
@@ -204,6 +329,9 @@ int main(void)
         cmocka_unit_test(our_own_form_says_the_same),
         cmocka_unit_test(nothing_is_a_configuration_too),
         cmocka_unit_test(wrong_is_refused_with_its_place_and_what_is_right),
+        cmocka_unit_test(the_spelling_is_the_users),
+        cmocka_unit_test(wrong_logins_are_refused_and_never_shown),
+        cmocka_unit_test(logins_are_those_of_the_cluster_or_else_of_the_process),
         cmocka_unit_test(a_file_that_is_not_there_is_refused),
         cmocka_unit_test(aliases_do_not_explode),
         cmocka_unit_test(durations),
