@@ -98,6 +98,8 @@ struct config {
     bool command_stats;
     const char *stats_file; /* empty: none */
     int64_t stats_interval_ms;
+    const char *audit; /* the file of the audit; empty: none. Then nothing is routed */
+    int64_t audit_interval_ms;
 
     struct config_listener *listeners;
     struct config_listener elsewhere; /* connections to addresses that no listener has */

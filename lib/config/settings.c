@@ -115,6 +115,8 @@ const struct field settings_fields[] = {
     {"mirror_password", login_take_password, AT(mirror_login.password), NULL, 0, 0, false},
     {"mirror_password_file", login_take_password_file, AT(mirror_login.password), NULL, 0, 0,
      false},
+    {"audit", take_text, AT(audit), NULL, 0, 0, false},
+    {"audit_interval", take_duration, AT(audit_interval_ms), NULL, 100, DAY_MS, false},
     {"mirror_queue_bytes", take_number, AT(mirror_queue_bytes), NULL, 1024, INT64_C(1) << 32,
      false},
     {0},
@@ -131,6 +133,8 @@ void settings_default(struct config *config)
     config->mirror_queue_bytes = 16 << 20;
     config->stats_file = "";
     config->stats_interval_ms = 10000;
+    config->audit = "";
+    config->audit_interval_ms = 10000;
 }
 
 /* --- the environment --- */

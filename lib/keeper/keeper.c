@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "keeper/audit_file.h"
 #include "keeper/forward.h"
 #include "keeper/refresh.h"
 #include "keeper/reload.h"
@@ -16,7 +17,9 @@
 #include "keeper/survey.h"
 #include "keeper/watch.h"
 #include "link/wire.h"
+#include "route/audit.h"
 #include "route/mirror.h"
+#include "route/seen_scripts.h"
 
 enum { TICK_MS = 1000, EVENTS_MOST = 32 };
 
@@ -81,6 +84,7 @@ static void *run(void *unused)
         due = clock_earlier(replay_advance(keeper_epoll, KEEPER_REPLAY_DATA, now), due);
         pthread_mutex_unlock(&loop_lock);
         due = clock_earlier(report_advance(now), due);
+        due = clock_earlier(audit_file_advance(now), due);
         due = clock_earlier(reload_advance(now, on_alarm), due);
         count = epoll_wait(keeper_epoll, events, EVENTS_MOST, due > now ? (int)(due - now) : 0);
         pthread_mutex_lock(&loop_lock);
@@ -97,18 +101,24 @@ static void before_fork(void)
 {
     pthread_mutex_lock(&start_lock);
     pthread_mutex_lock(&loop_lock);
+    audit_file_lock_all();
     cluster_lock_all();
     watch_lock_all();
     forward_lock_all();
     mirror_lock_all();
+    seen_scripts_lock_all();
+    audit_lock_all();
 }
 
 static void after_fork(void)
 {
+    audit_unlock_all();
+    seen_scripts_unlock_all();
     mirror_unlock_all();
     forward_unlock_all();
     watch_unlock_all();
     cluster_unlock_all();
+    audit_file_unlock_all();
     pthread_mutex_unlock(&loop_lock);
     pthread_mutex_unlock(&start_lock);
 }
@@ -120,6 +130,7 @@ static void in_child(void)
     watch_forget_all();
     forward_forget_all();
     mirror_forget_all();
+    audit_forget_all();
     after_fork();
     refresh_forget_all();
     survey_forget_all();
@@ -158,7 +169,7 @@ static void prepare(void)
 void keeper_prepare(void)
 {
     prepare();
-    if (!keeper_is_running() && (report_is_wanted() || reload_is_wanted()))
+    if (!keeper_is_running() && (report_is_wanted() || audit_file_is_wanted() || reload_is_wanted()))
         keeper_start();
 }
 

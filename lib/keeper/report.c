@@ -1,16 +1,14 @@
 #include "keeper/report.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "config/config.h"
+#include "keeper/file.h"
 #include "stats/stats.h"
 
 static pthread_mutex_t lock =
@@ -30,60 +28,15 @@ bool report_is_wanted(void)
     return config_get()->stats_file[0] != '\0';
 }
 
-/* "%p" is the process id. False: too long. */
-static bool name_file(char *to, size_t size, const char *pattern)
-{
-    size_t at = 0;
-
-    while (*pattern != '\0' && at < size) {
-        if (pattern[0] == '%' && pattern[1] == 'p') {
-            at += (size_t)snprintf(to + at, size - at, "%d", (int)getpid());
-            pattern += 2;
-        } else {
-            to[at++] = *pattern++;
-        }
-    }
-    if (at >= size)
-        return false;
-    to[at] = '\0';
-    return true;
-}
-
-static bool write_whole(const char *path, const struct buffer *text)
-{
-    const char *bytes = buffer_bytes(text);
-    size_t left = buffer_length(text);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644);
-
-    if (fd == -1)
-        return false;
-    while (left > 0) {
-        ssize_t n = write(fd, bytes, left);
-
-        if (n == -1 && errno == EINTR)
-            continue;
-        if (n == -1)
-            break;
-        bytes += n;
-        left -= (size_t)n;
-    }
-    return close(fd) == 0 && left == 0;
-}
-
-/* Whoever reads the file finds the old text or the new one, never half of it. */
 static bool replace_file(const struct buffer *text)
 {
-    char path[PATH_MAX], beside[PATH_MAX + 32];
+    char path[PATH_MAX];
 
-    if (!name_file(path, sizeof path, config_get()->stats_file)) {
+    if (!file_name(path, sizeof path, config_get()->stats_file)) {
         errno = ENAMETOOLONG;
         return false;
     }
-    snprintf(beside, sizeof beside, "%s.%d.tmp", path, (int)getpid());
-    if (write_whole(beside, text) && rename(beside, path) == 0)
-        return true;
-    unlink(beside);
-    return false;
+    return file_replace(path, text);
 }
 
 static void write_report(void)

@@ -149,6 +149,9 @@ static void free_endpoint(struct endpoint *ep)
     session_destroy(ep->session);
     if (ep->peer != -1)
         close(ep->peer);
+    if (ep->tap != NULL)
+        tap_deinit(ep->tap);
+    free(ep->tap);
     free(ep);
 }
 
@@ -190,6 +193,28 @@ bool endpoint_is_connecting_to(const struct endpoint *ep, const struct sockaddr 
 struct endpoint *endpoint_create(int fd, const struct seed *seed, bool async)
 {
     return plain_by_now(seed_address(seed)) && !logs_in(seed) ? NULL : create(fd, seed, async);
+}
+
+bool endpoint_create_tapped(int fd, const struct sockaddr *address, socklen_t length)
+{
+    struct endpoint *ep = calloc(1, sizeof *ep);
+
+    if (ep == NULL)
+        return false;
+    keeper_prepare();
+    ep->fd = fd;
+    ep->peer = -1;
+    ep->kind = ENDPOINT_NONBLOCK;
+    ep->generation = atomic_load(&keeper_generation);
+    if (address != NULL && length <= sizeof ep->address) {
+        memcpy(&ep->address, address, length);
+        ep->address_length = length;
+    }
+    ep->tap = calloc(1, sizeof *ep->tap);
+    if (ep->tap != NULL && descriptor_set(fd, ep))
+        return true;
+    free_endpoint(ep);
+    return false;
 }
 
 /* --- the descriptor that the program sees --- */
@@ -323,7 +348,9 @@ struct endpoint *endpoint_create_stream(int fd, const struct seed *seed, int64_t
         return NULL;
     }
     ep->prompt = true;
-    if (config_get()->off)
+    if (config_get()->audit[0] != '\0' && !config_get()->off)
+        ep->tap = calloc(1, sizeof *ep->tap);
+    if (config_get()->off || ep->tap != NULL)
         ep->session->state = SESSION_PLAIN;
     if (connect_timeout_ms > 0)
         ep->session->home->connect_by_ms = clock_now_ms() + connect_timeout_ms;
@@ -393,6 +420,8 @@ static bool begin(struct endpoint *ep)
 
 static bool make_ready(struct endpoint *ep)
 {
+    if (ep->tap != NULL && ep->session == NULL)
+        return false;
     if (ep->generation != atomic_load_explicit(&keeper_generation, memory_order_relaxed))
         inherit(ep);
     if (ep->session != NULL || begin(ep))
@@ -454,6 +483,22 @@ static bool may_step_aside(const struct endpoint *ep)
 
     return is_blocking(ep) && s->state == SESSION_PLAIN && s->order_head == NULL &&
            buffer_length(&s->home->in) == 0 && s->home->greetings == 0;
+}
+
+/* --- an audit --- */
+
+static ssize_t write_tapped(struct endpoint *ep, const void *bytes, size_t length)
+{
+    ssize_t n = write(ep->fd, bytes, length);
+    int error = errno;
+
+    if (ep->generation != atomic_load(&keeper_generation))
+        keeper_prepare();
+    ep->generation = atomic_load(&keeper_generation);
+    if (n > 0)
+        tap_look(ep->tap, bytes, (size_t)n);
+    errno = error;
+    return n;
 }
 
 /* --- read and write --- */
@@ -592,7 +637,7 @@ static ssize_t leave_express(struct endpoint *ep, const void *got, ssize_t n, in
 static ssize_t read_long(struct endpoint *ep, void *to, size_t size, int64_t waited_ms)
 {
     if (!ready(ep))
-        return -1;
+        return ep->tap != NULL ? read(ep->fd, to, size) : -1;
     if (!is_blocking(ep) && ep->poller != NULL)
         return read_ready(ep, to, size);
     return read_waiting(ep, to, size, waited_ms);
@@ -741,7 +786,7 @@ static ssize_t write_long(struct endpoint *ep, const void *bytes, size_t length)
     struct session *s;
 
     if (!ready(ep))
-        return -1;
+        return ep->tap != NULL ? write_tapped(ep, bytes, length) : -1;
     s = ep->session;
     if (s->express.link != NULL)
         session_unexpress(s);
@@ -911,7 +956,9 @@ bool endpoint_has_news(struct endpoint *ep)
 
 bool endpoint_set_read_policy(struct endpoint *ep, enum read_policy policy, size_t ahead, bool stays)
 {
-    return ready(ep) && session_set_read_policy(ep->session, policy, ahead, stays);
+    if (!ready(ep))
+        return ep->tap != NULL; /* there is one node */
+    return session_set_read_policy(ep->session, policy, ahead, stays);
 }
 
 void endpoint_expect_poll(struct endpoint *ep)

@@ -23,6 +23,7 @@
 
 #include "link/wire.h"
 #include "session/session.h"
+#include "session/tap.h"
 #include "socket/descriptor.h"
 #include "socket/poller.h"
 #include "socket/seed.h"
@@ -42,6 +43,8 @@ struct endpoint {
     uint32_t looked_s; /* clock_seconds() when links were last looked at for idleness */
     unsigned generation; /* keeper_generation under which everything here was made */
     int peer;            /* the other end of the pair; -1 */
+    struct tap *tap;     /* an audit: what is written is looked at. Without a session, nothing else
+                            stands between the program and its socket. NULL: none */
     struct session *session;
     struct poller *poller; /* NULL: links are waited for with poll() */
     struct forward *forward;
@@ -55,6 +58,10 @@ struct endpoint {
 /* For a socket on which connect() was called; `async` when hiredis' asynchronous
  * layer did. NULL: the descriptor stays an ordinary one. */
 struct endpoint *endpoint_create(int fd, const struct seed *, bool async);
+
+/* For the audit: the descriptor stays what it is, what is written to it is looked at. Any address, or
+ * none (NULL). False: it is not looked at. */
+bool endpoint_create_tapped(int fd, const struct sockaddr *, socklen_t);
 
 /* connect() to the same address was called before, on the same open file. */
 bool endpoint_is_connecting_to(const struct endpoint *, const struct sockaddr *, socklen_t);

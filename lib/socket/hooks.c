@@ -6,6 +6,7 @@
 #include <hiredis/hiredis.h>
 #pragma GCC visibility pop
 
+#include "config/config.h"
 #include "socket/endpoint.h"
 #include "socket/hooks.h"
 
@@ -102,6 +103,8 @@ redisContext *redisConnectFd(int fd)
 
     if (stale != NULL)
         endpoint_forget(stale);
+    if (config_get()->audit[0] != '\0' && !config_get()->off)
+        (void)endpoint_create_tapped(fd, NULL, 0);
     return hiredis_redisConnectFd(fd);
 }
 

@@ -25,6 +25,17 @@ static int connect_again(struct endpoint *ep, const struct sockaddr *address, so
     return -1;
 }
 
+/* Whatever the address is, and whatever the configuration makes of it. */
+static int connect_tapped(int fd, const struct sockaddr *address, socklen_t length)
+{
+    int result = connect(fd, address, length), error = errno;
+
+    if (result == 0 || error == EINPROGRESS)
+        (void)endpoint_create_tapped(fd, address, length);
+    errno = error;
+    return result;
+}
+
 int seam_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
     struct endpoint *ep = descriptor_find(fd);
@@ -38,6 +49,8 @@ int seam_connect(int fd, const struct sockaddr *address, socklen_t length)
         return connect_again(ep, address, length);
     if (ep != NULL)
         endpoint_forget(ep);
+    if (config_get()->audit[0] != '\0' && !config_get()->off)
+        return connect_tapped(fd, address, length);
     if (!routed || !seed_choose(&seed, address, length, async))
         return connect(fd, address, length);
     result = connect(fd, seed_address(&seed), seed.length);

@@ -177,7 +177,13 @@ bool stream_set_read_policy(struct stream *stream, enum read_policy policy)
 
 int stream_write(struct stream *stream, const void *bytes, size_t length)
 {
-    return endpoint_write(stream->endpoint, bytes, length) == -1 ? failed(stream) : 0;
+    struct tap *tap = stream->endpoint->tap;
+
+    if (endpoint_write(stream->endpoint, bytes, length) == -1)
+        return failed(stream);
+    if (tap != NULL)
+        tap_look(tap, bytes, length);
+    return 0;
 }
 
 ssize_t stream_read(struct stream *stream, void *to, size_t size)
