@@ -87,7 +87,7 @@ static APART const struct command *lookup_long(const struct bytes *argv, int arg
         return NULL;
     if (name.length > 2 * WORD && !is_named(c, name))
         return NULL;
-    return c->subcommand_count == 0 ? c : lookup_subcommand(c, argv, argc);
+    return c->subcommand_count == 0 ? c : command_subcommand(c, argv, argc);
 }
 
 _Static_assert(SHORTEST_NAME >= 2, "word_load_short reads two bytes");
