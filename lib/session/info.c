@@ -40,6 +40,7 @@ static const struct field_rule rules[] = {
     {"Cluster", "cluster_enabled", SAID, "0", NULL, NULL},
 
     {"Clients", "client_recent_max_*", MAX, NULL, NULL, NULL},
+    {"Clients", "paused_*", MAX, NULL, NULL, NULL},
     {"Clients", NULL, SUM, NULL, NULL, NULL},
 
     {"Memory", "*_human", HUMAN, NULL, NULL, NULL},
@@ -75,6 +76,7 @@ static const struct field_rule rules[] = {
 
     {"Stats", "expired_stale_perc", MAX, NULL, NULL, NULL},
     {"Stats", "latest_fork_usec", MAX, NULL, NULL, NULL},
+    {"Stats", "instantaneous_eventloop_duration_usec", MAX, NULL, NULL, NULL},
     {"Stats", "current_*_time", MAX, NULL, NULL, NULL},
     {"Stats", NULL, SUM, NULL, NULL, NULL},
 
@@ -90,10 +92,13 @@ static const struct field_rule rules[] = {
     {"Keyspace", "db*", EACH, NULL, NULL, NULL},
     {"Keyspace", "avg_ttl", MEAN, "expires", NULL, NULL},
     {"Keyspace", NULL, SUM, NULL, NULL, NULL},
+    {"Keysizes", "db*", EACH, NULL, NULL, NULL},
+    {"Keysizes", NULL, SUM, NULL, NULL, NULL},
 };
 
 /* A master lists here what it has; others may have more. */
-static const char *const lists[] = {"Commandstats", "Errorstats", "Latencystats", "Keyspace"};
+static const char *const lists[] = {"Commandstats", "Errorstats", "Latencystats", "Keyspace",
+                                    "Keysizes"};
 
 static bool is_text(struct bytes bytes, const char *text)
 {

@@ -55,6 +55,12 @@ static void what_identifies_a_server_is_of_one_master(void **state)
 static void counts_are_summed(void **state)
 {
     (void)state;
+    becomes("# Clients\r\npaused_reason:none\r\npaused_timeout_milliseconds:20\r\n",
+            "# Clients\r\npaused_reason:none\r\npaused_timeout_milliseconds:10\r\n",
+            "# Clients\r\npaused_reason:none\r\npaused_timeout_milliseconds:20\r\n");
+    becomes("# Keysizes\r\ndb0_distrib_strings_sizes:1=3,2=4\r\n",
+            "# Keysizes\r\ndb0_distrib_strings_sizes:1=1,8=2\r\ndb0_distrib_lists_items:1=5\r\n",
+            "# Keysizes\r\ndb0_distrib_strings_sizes:1=4,2=4,8=2\r\ndb0_distrib_lists_items:1=5\r\n");
     becomes("# Clients\r\nconnected_clients:3\r\nclient_recent_max_input_buffer:20\r\n",
             "# Clients\r\nconnected_clients:4\r\nclient_recent_max_input_buffer:10\r\n",
             "# Clients\r\nconnected_clients:7\r\nclient_recent_max_input_buffer:20\r\n");
