@@ -37,7 +37,7 @@ builds=${TEST_BUILDS:-build-tests}
 . /etc/os-release 2>/dev/null
 is_debian13=
 [ "${ID-}" != debian ] || [ "${VERSION_ID:-0}" -lt 13 ] || is_debian13=1
-[ ! "$is_debian13" ] || debian13=
+[ ! "$is_debian13" ] || debian13= here=1
 
 packages=(
     # to build
