@@ -231,12 +231,13 @@ static const char *const templates[] = {
     "FCALL nofunction 1 @k",
     "FCALL_RO nofunction 1 @k",
     "SPUBLISH @k @s",
-    /* What not every server knows. Remaining times are shown of @a only, fields of @e live for long. */
+    /* What not every server knows. Remaining times are shown of @a only; fields of @e live for long,
+     * and stand in the order in which they will expire, which is a matter of milliseconds. */
     "DEL @e",
     "HSET @e @f @s @f @s",
     "HEXPIRE @e 100000 FIELDS 1 @f",
     "HPEXPIRE @e 100000000 FIELDS 2 @f @f",
-    "HGETALL @e",
+    "HLEN @e",
     "HEXPIREAT @k 4102444800 FIELDS 1 @f",
     "HEXPIREAT @k 10 FIELDS 1 @f",
     "HPEXPIREAT @k 4102444800000 FIELDS 1 @f",
