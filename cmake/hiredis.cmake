@@ -111,15 +111,15 @@ elseif(hiredis_library)
     endif()
 endif()
 
-# The newest hooks that are not newer than the hiredis: they change when its insides do.
+# The hooks know its insides: another version is taken when its tests have passed.
 set(hiredis_version "${hiredis_major}.${hiredis_minor}")
 if(hiredis_version VERSION_EQUAL 0.14)
     set(hiredis_hooks hooks_0_14)
-elseif(hiredis_version VERSION_GREATER_EQUAL 1.2 AND hiredis_version VERSION_LESS 2)
+elseif(hiredis_version VERSION_EQUAL 1.2)
     set(hiredis_hooks hooks_1_2)
 else()
     message(FATAL_ERROR "redisroute does not know hiredis ${hiredis_version} "
-        "(${hiredis_archive}), but 0.14, and 1.2 and newer.")
+        "(${hiredis_archive}), but 0.14 and 1.2.")
 endif()
 set(hiredis_hooks "${PROJECT_SOURCE_DIR}/lib/socket/${hiredis_hooks}")
 message(STATUS "hiredis ${hiredis_major}.${hiredis_minor}: ${hiredis_archive}, ${hiredis_soname}")

@@ -17,6 +17,12 @@ refuses "REDISROUTE_HIREDIS_ARCHIVE: there is no file '/nonexistent/libhiredis.a
     -DREDISROUTE_HIREDIS_ARCHIVE=/nonexistent/libhiredis.a
 refuses "no hiredis sources in '$work'" -DREDISROUTE_HIREDIS_SOURCE="$work"
 
+# A hiredis whose insides nobody has looked at.
+mkdir "$work/newer"
+printf '#define %s\n' 'HIREDIS_MAJOR 1' 'HIREDIS_MINOR 99' 'HIREDIS_SONAME 1.99' >"$work/newer/hiredis.h"
+: >"$work/newer/hiredis.c"
+refuses "redisroute does not know hiredis 1.99" -DREDISROUTE_HIREDIS_SOURCE="$work/newer"
+
 nowhere=(-DCMAKE_FIND_ROOT_PATH=/nonexistent -DCMAKE_FIND_ROOT_PATH_MODE_LIBRARY=ONLY)
 refuses "apt-get install libhiredis-dev" "${nowhere[@]}"
 refuses "-DREDISROUTE_HIREDIS_ARCHIVE=/path/to/libhiredis.a" "${nowhere[@]}"
