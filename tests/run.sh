@@ -69,6 +69,9 @@ export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1
 export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=second_deadlock_stack=1:atexit_sleep_ms=50
 
+# Most tests wait for servers most of the time; less so with sanitizers.
+side_by_side=$(($(nproc) + 2))
+
 passed=0
 failed=0
 summary=
@@ -91,7 +94,7 @@ run_tests() {
     say "$name: testing"
     rm -rf "$folder/Testing"
     "${fixed_addresses[@]}" ctest --test-dir "$folder" --output-on-failure --no-tests=error \
-        --parallel 3 "$@" 2>&1 | tee "$folder/ctest.log"
+        --parallel "$side_by_side" "$@" 2>&1 | tee "$folder/ctest.log"
     read -r bad total < <(sed -n \
         's/^[0-9]*% tests passed, \([0-9]*\) tests\{0,1\} failed out of \([0-9]*\).*/\1 \2/p' \
         "$folder/ctest.log") || { bad=1 total=1; }
@@ -180,6 +183,7 @@ if [ "$here" ]; then
     run_valkey
 fi
 if [ "$here" ] && [ "$sanitize" ]; then
+    side_by_side=$(($(nproc) + 1))
     run_build addresses -DREDISROUTE_SANITIZE=address,undefined -- -L '^(unit|sim|server)$'
     run_build threads -DREDISROUTE_SANITIZE=thread -- -L '^threads$'
 fi
