@@ -476,7 +476,9 @@ START_TEST(test_a_description_finds_the_keys)
         to_words(lines[i], &words);
         const struct command *row = command_lookup(words.argv, words.argc);
         const struct command *c = described(row->name, &arena);
-        if (c && !(c->flags & COMMAND_ASK_KEYS) && is_read_alike(row)) {
+        /* Of two destinations the last one counts, which specifications cannot say. */
+        bool is_described = strncmp(lines[i], "georadius", 9) != 0;
+        if (c && !(c->flags & COMMAND_ASK_KEYS) && is_read_alike(row) && is_described) {
             int count = command_keys(row, words.argv, words.argc, theirs);
             ck_assert_msg(command_keys(c, words.argv, words.argc, ours) == count, "%s", lines[i]);
             ck_assert_mem_eq(ours, theirs, (size_t)count * sizeof *ours);
