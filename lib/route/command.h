@@ -19,6 +19,7 @@ enum command_class {
     COMMAND_ALL_SHARDS,  /* to every master */
     COMMAND_ALL_NODES,   /* to every node */
     COMMAND_ANY_NODE,    /* to one healthy node */
+    COMMAND_SLOT,        /* to the owner of the slot whose number is argv[2] */
     COMMAND_MASTER,      /* to one master */
     COMMAND_STATE,       /* sets what every link has to be told again */
     COMMAND_READ_MODE,   /* answered here: reads go where the configuration says */

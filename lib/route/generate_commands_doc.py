@@ -24,6 +24,7 @@ CLASSES = {
     "ALL_NODES": ("sent to every node, replicas included",
                   "not at one moment; a node that cannot be reached makes it an error"),
     "ANY_NODE": ("sent to one node", ""),
+    "SLOT": ("sent to the node that owns the slot", ""),
     "MASTER": ("sent to one master, that of the dialled node's shard",
                "is about that master, not about the whole cluster"),
     "STATE": ("sent to the dialled node, and said again on every connection opened later",

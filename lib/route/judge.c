@@ -480,6 +480,7 @@ static judgement *const judgement_of[] = {
     [COMMAND_ALL_SHARDS] = judge_fan_out,
     [COMMAND_ALL_NODES] = judge_fan_out,
     [COMMAND_ANY_NODE] = judge_nothing,
+    [COMMAND_SLOT] = judge_nothing,
     [COMMAND_MASTER] = judge_one_node,
     [COMMAND_STATE] = judge_state,
     [COMMAND_READ_MODE] = judge_nothing,

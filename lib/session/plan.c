@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+enum { SLOT_DIGITS = 5 };
+
 void plan_whole(struct session *s, const struct line *line, uint16_t slot)
 {
     struct request *r = order_issue(s, line->command);
@@ -210,6 +212,19 @@ static void plan_all_nodes(struct session *s, const struct line *line)
     plan_nodes(s, line, false, NULL);
 }
 
+/* What is no slot is any node's to refuse. */
+static void plan_slot(struct session *s, const struct line *line)
+{
+    struct bytes number = s->argv.count > 2 ? s->argv.words[2] : (struct bytes){"", 0};
+    unsigned slot = number.length > 0 && number.length <= SLOT_DIGITS ? 0 : SLOT_NONE;
+
+    for (size_t i = 0; slot < SLOT_COUNT && i < number.length; i++)
+        slot = number.data[i] >= '0' && number.data[i] <= '9'
+                   ? slot * 10 + (unsigned)(number.data[i] - '0')
+                   : SLOT_NONE;
+    plan_whole(s, line, slot < SLOT_COUNT ? (uint16_t)slot : SLOT_NONE);
+}
+
 /* The dialled node's shard answers for the cluster, as long as it has a slot. */
 static void plan_master(struct session *s, const struct line *line)
 {
@@ -284,6 +299,7 @@ static planner *const planner_of[] = {
     [COMMAND_KEYED] = plan_keyed,           [COMMAND_SPLIT] = plan_split,
     [COMMAND_ALL_SHARDS] = plan_all_shards, [COMMAND_ALL_NODES] = plan_all_nodes,
     [COMMAND_ANY_NODE] = plan_any,          [COMMAND_MASTER] = plan_master,
+    [COMMAND_SLOT] = plan_slot,
     [COMMAND_STATE] = plan_state,           [COMMAND_READ_MODE] = plan_read_mode,
     [COMMAND_CONNECTION] = plan_connection, [COMMAND_QUIT] = plan_quit,
     [COMMAND_TRANSACTION] = plan_transaction, [COMMAND_SCAN] = plan_scan,
@@ -339,7 +355,7 @@ static bool is_for_single(const struct command *c)
         [COMMAND_KEYED] = true,    [COMMAND_SPLIT] = true,     [COMMAND_ALL_SHARDS] = true,
         [COMMAND_ALL_NODES] = true, [COMMAND_ANY_NODE] = true, [COMMAND_MASTER] = true,
         [COMMAND_READ_MODE] = true, [COMMAND_KILL] = true,     [COMMAND_UNSUPPORTED] = true,
-        [COMMAND_SCAN] = true,
+        [COMMAND_SCAN] = true,     [COMMAND_SLOT] = true,
     };
 
     return c != NULL && for_single[c->klass];

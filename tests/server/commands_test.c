@@ -331,6 +331,93 @@ START_TEST(test_other_databases_get_the_servers_own_error)
 }
 END_TEST
 
+/* A slot's keys are counted where they are, whatever node was dialled. */
+START_TEST(test_commands_about_a_slot_go_to_its_owner)
+{
+    enum { KEYS_OF_SLOT = 3 };
+    redisContext *c = connect_target(TARGET_CLUSTER);
+    target_flush(TARGET_CLUSTER);
+    for (int master = 0; master < cluster_masters(target_cluster()); master++) {
+        char *key = cluster_key_for(target_cluster(), master, 0);
+        int slot = cluster_slot(key);
+        for (int i = 0; i < KEYS_OF_SLOT; i++) {
+            redisReply *reply = redisCommand(c, "SET {%s}%d v", key, i);
+            EXPECT_REPLY(reply, "OK");
+            freeReplyObject(reply);
+        }
+        redisAppendCommand(c, "CLUSTER COUNTKEYSINSLOT %d", slot);
+        redisAppendCommand(c, "DEL {%s}0", key);
+        redisAppendCommand(c, "CLUSTER COUNTKEYSINSLOT %d", slot);
+        EXPECT_NEXT(c, "3");
+        EXPECT_NEXT(c, "1");
+        EXPECT_NEXT(c, "2");
+        redisReply *reply = redisCommand(c, "CLUSTER GETKEYSINSLOT %d 10", slot);
+        ck_assert_int_eq(reply->type, REDIS_REPLY_ARRAY);
+        ck_assert_uint_eq(reply->elements, KEYS_OF_SLOT - 1);
+        freeReplyObject(reply);
+        free(key);
+    }
+    EXPECT_ERROR(c, "ERR", "CLUSTER COUNTKEYSINSLOT 16384");
+    EXPECT_ERROR(c, "ERR", "CLUSTER COUNTKEYSINSLOT none");
+    EXPECT_ERROR(c, "ERR", "CLUSTER COUNTKEYSINSLOT");
+    EXPECT_ERROR(c, "ERR", "CLUSTER GETKEYSINSLOT 99999999999999999999 10");
+    EXPECT(c, "12182", "CLUSTER KEYSLOT foo");
+    EXPECT(c, "OK", "MULTI");
+    EXPECT_ERROR(c, "UNSUPPORTED redisroute:", "CLUSTER COUNTKEYSINSLOT 1");
+    EXPECT(c, "OK", "DISCARD");
+    redisFree(c);
+}
+END_TEST
+
+/* Whatever else the context talks to, one node says who it is: the dialled one. */
+START_TEST(test_one_node_says_who_it_is)
+{
+    redisContext *c = connect_target(TARGET_CLUSTER);
+    char *id = cluster_command(target_cluster(), 0, "CLUSTER MYID");
+    for (int i = 0; i < 30; i++) {
+        EXPECT(c, "OK", "SET who:%d 1", i);
+        EXPECT(c, id, "CLUSTER MYID");
+        redisReply *reply = redisCommand(c, "CLUSTER NODES");
+        char *myself = strstr(reply->str, "myself");
+        ck_assert_ptr_nonnull(myself);
+        while (myself > reply->str && myself[-1] != '\n')
+            myself--;
+        ck_assert_int_eq(strncmp(myself, id, strlen(id)), 0);
+        freeReplyObject(reply);
+    }
+    free(id);
+    redisFree(c);
+}
+END_TEST
+
+/* For one server that somebody has chosen: here it would be any. Nothing of it reaches a server. */
+START_TEST(test_what_would_hurt_a_server_is_refused)
+{
+    static const char *const lines[] = {
+        "SHUTDOWN NOSAVE", "FAILOVER", "REPLICAOF NO ONE", "SLAVEOF NO ONE", "DEBUG SEGFAULT",
+        "DEBUG SLEEP 60", "CLUSTER RESET HARD", "CLUSTER FAILOVER TAKEOVER",
+        "CLUSTER FLUSHSLOTS", "CLUSTER DELSLOTS 1", "CLUSTER ADDSLOTS 1", "CLUSTER DELSLOTSRANGE 1 2",
+        "CLUSTER ADDSLOTSRANGE 1 2", "CLUSTER BUMPEPOCH", "CLUSTER SET-CONFIG-EPOCH 9",
+        "CLUSTER SETSLOT 1 STABLE", "CLUSTER FORGET x", "CLUSTER REPLICATE x", "CLUSTER SAVECONFIG",
+        "CLUSTER MEET 127.0.0.1 1", "MODULE LOAD x", "MODULE UNLOAD x", "SYNC", "PSYNC ? -1",
+        "REPLCONF ACK 1", "SCRIPT DEBUG YES", "RESTORE-ASKING k 0 x",
+    };
+    redisContext *c = connect_target(TARGET_CLUSTER);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        redisReply *reply = command_line(c, lines[i], "");
+        ck_assert_msg(reply != NULL, "%s: %s", lines[i], c->errstr);
+        ck_assert_msg(reply->type == REDIS_REPLY_ERROR &&
+                          !strncmp(reply->str, "UNSUPPORTED redisroute:", 23),
+                      "%s: %s", lines[i], reply->str);
+        freeReplyObject(reply);
+    }
+    EXPECT(c, "OK", "SET a 1");
+    for (int i = 0; i < cluster_size(target_cluster()); i++)
+        ck_assert(cluster_says(target_cluster(), i, "PONG", "PING"));
+    redisFree(c);
+}
+END_TEST
+
 /* What is not there yet says so, in words that name the library, and does no harm. */
 START_TEST(test_what_is_not_there_yet_says_so)
 {
@@ -492,6 +579,9 @@ static void add_cluster(Suite *suite)
     tcase_add_test(tc, test_a_split_command_is_one_request_a_slot);
     tcase_add_test(tc, test_keys_of_several_slots_get_the_servers_own_error);
     tcase_add_test(tc, test_other_databases_get_the_servers_own_error);
+    tcase_add_test(tc, test_commands_about_a_slot_go_to_its_owner);
+    tcase_add_test(tc, test_one_node_says_who_it_is);
+    tcase_add_test(tc, test_what_would_hurt_a_server_is_refused);
     tcase_add_test(tc, test_what_is_not_there_yet_says_so);
     tcase_add_test(tc, test_a_client_name_goes_to_every_node_in_use);
 }
