@@ -15,7 +15,7 @@ enum { KEYS = 30, TAGS = 8, KEYS_OF_TAG = 4, LONG_VALUE = 100000, SHOWN = 40 };
 /* @k any key, @t a key of this command's tag (all @t of a command lie in one slot), @v a value, @n
  * a small number, @f a field. @k and @t keys are of all types, so WRONGTYPE is common. @a a key that
  * never is, @e one that expires in a day, @i the beginning of two sets of numbers in one slot, @z a
- * sorted set that is small: of such SCAN has an order. */
+ * sorted set that is small: of such SCAN has an order. @l the text of a library of functions. */
 static const char *const templates[] = {
     "SET @k @v",
     "SET @k @n",
@@ -262,16 +262,131 @@ static const char *const templates[] = {
     "VINFO @a",
     "VLINKS @a @f",
     "VRANDMEMBER @a",
-    /* The last: see is_moving. */
-    "OBJECT ENCODING @k",
-    "DBSIZE",
+    /* Without a key. */
+    "ACL",
+    "ACL CAT nosuch",
+    "ACL DRYRUN default GET @f",
+    "ACL GETUSER nobody",
+    "ACL HELP",
+    "CLIENT HELP",
+    "COMMAND COUNT",
+    "COMMAND DOCS get",
+    "COMMAND GETKEYS MSET @f @s @f @s",
+    "COMMAND GETKEYSANDFLAGS SET @f @s",
+    "COMMAND HELP",
+    "COMMAND INFO get nosuch",
+    "COMMAND LIST FILTERBY PATTERN getse*",
+    "COMMANDLOG",
+    "COMMANDLOG HELP",
+    "CONFIG",
+    "CONFIG GET maxmemory-samples",
+    "CONFIG HELP",
+    "CONFIG NOSUCH",
+    "FUNCTION",
+    "FUNCTION HELP",
+    "FUNCTION LIST",
+    "FUNCTION DUMP",
+    "FUNCTION STATS",
+    "LATENCY",
+    "LATENCY HELP",
+    "LATENCY DOCTOR",
+    "LATENCY GRAPH nothing",
+    "LATENCY HISTOGRAM nothing",
+    "LATENCY HISTORY nothing",
+    "LATENCY LATEST",
+    "MEMORY",
+    "MEMORY HELP",
+    "MODULE",
+    "MODULE HELP",
+    "MODULE LIST",
+    "OBJECT",
+    "OBJECT HELP",
+    "PUBLISH @f @s",
+    "PUBSUB",
+    "PUBSUB HELP",
+    "SCRIPT",
+    "SCRIPT HELP",
+    "SLOWLOG",
+    "SLOWLOG HELP",
+    "XGROUP",
+    "XGROUP HELP",
+    "XINFO",
+    "XINFO HELP",
+    "EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 1 @k",
+    "FCALL of_stream 1 @k @s",
+    "FCALL_RO of_stream 1 @k @s",
 };
 
-enum { TEMPLATES = sizeof templates / sizeof *templates, NOT_MOVING = 2, DBSIZE = 1 };
+/* What asks several nodes, or is about the connection: not between MULTI and EXEC, and not while
+ * slots move. */
+static const char *const outside[] = {
+    "DBSIZE",
+    "ACL DELUSER stream",
+    "ACL LOG RESET",
+    "ACL SETUSER stream on nopass ~* +get",
+    "ACL GETUSER stream",
+    "ACL LIST",
+    "ACL USERS",
+    "ACL WHOAMI",
+    "AUTH @s",
+    "CLIENT",
+    "CLIENT CACHING YES",
+    "CLIENT GETNAME",
+    "CLIENT GETREDIR",
+    "CLIENT KILL ID 999999999",
+    "CLIENT NO-EVICT OFF",
+    "CLIENT NO-TOUCH OFF",
+    "CLIENT PAUSE 0",
+    "CLIENT SETINFO LIB-VER @s",
+    "CLIENT SETNAME @f",
+    "CLIENT TRACKING OFF",
+    "CLIENT TRACKINGINFO",
+    "CLIENT UNBLOCK 999999999",
+    "CLIENT UNPAUSE",
+    "CONFIG RESETSTAT",
+    "CONFIG SET maxmemory-samples 5",
+    "FLUSHALL",
+    "FLUSHDB",
+    "FUNCTION FLUSH",
+    "FUNCTION KILL",
+    "FUNCTION LOAD REPLACE @l",
+    "HELLO 9",
+    "KEYS nothing*",
+    "LATENCY RESET",
+    "MEMORY PURGE",
+    "PUBSUB CHANNELS",
+    "PUBSUB NUMPAT",
+    "PUBSUB NUMSUB @f none",
+    "PUBSUB SHARDCHANNELS",
+    "PUBSUB SHARDNUMSUB @f none",
+    "SCRIPT EXISTS e0e1f9fabfc9d4800c877a703b823ac0578ff8db @s",
+    "SCRIPT FLUSH",
+    "SCRIPT KILL",
+    "SCRIPT LOAD return'@f'",
+    "SCRIPT LOAD return'@f'",
+    "SLOWLOG RESET",
+    "WAIT 0 1",
+};
+
+/* What shows how a value is kept, which MIGRATE does not keep. */
+static const char *const still[] = {"OBJECT ENCODING @k"};
+
+static const char library[] = "#!lua name=streams\n"
+                              "redis.register_function{function_name='of_stream',"
+                              "callback=function(keys,args) return {keys[1],args[1]} end,"
+                              "flags={'no-writes'}}";
+
+#define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
 const char *stream_template(size_t i)
 {
-    return i < TEMPLATES ? templates[i] : NULL;
+    if (i < COUNT_OF(templates))
+        return templates[i];
+    i -= COUNT_OF(templates);
+    if (i < COUNT_OF(still))
+        return still[i];
+    i -= COUNT_OF(still);
+    return i < COUNT_OF(outside) ? outside[i] : NULL;
 }
 
 uint64_t stream_seed(void)
@@ -340,6 +455,9 @@ static void write_placeholder(struct stream *stream, FILE *out, char kind, unsig
     case 's':
         fprintf(out, "value-%u", stream_random(stream, 1000));
         break;
+    case 'l':
+        fputs(library, out);
+        break;
     case 'v':
         write_value(stream, out);
         break;
@@ -361,6 +479,17 @@ static void write_word(struct stream *stream, FILE *out, const char *word, size_
     }
 }
 
+/* In the order of stream_template(). */
+static const char *choose_template(struct stream *stream)
+{
+    size_t count = COUNT_OF(templates);
+    if (!stream->is_moving)
+        count += COUNT_OF(still);
+    if (!stream->is_moving && !stream->is_queueing)
+        count += COUNT_OF(outside);
+    return stream_template(stream_random(stream, (unsigned)count));
+}
+
 /* MULTI and its end around some of the commands. */
 static const char *choose_in_transactions(struct stream *stream)
 {
@@ -373,14 +502,14 @@ static const char *choose_in_transactions(struct stream *stream)
     }
     if (stream_random(stream, 60) == 0)
         return stream->is_queueing ? "MULTI" : around[stream_random(stream, 4)];
-    return templates[stream_random(stream, TEMPLATES - DBSIZE)];
+    return choose_template(stream);
 }
 
 static const char *choose(struct stream *stream)
 {
     if (stream->is_one_slot)
         return choose_in_transactions(stream);
-    return templates[stream_random(stream, TEMPLATES - (stream->is_moving ? NOT_MOVING : 0))];
+    return choose_template(stream);
 }
 
 void stream_next(struct stream *stream, struct stream_command *command)
