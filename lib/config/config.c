@@ -197,6 +197,38 @@ static bool login_in_environment(void)
            settings_in_environment("password_file");
 }
 
+static void set_mirrors(struct config *config, struct config_route *route, bool environment,
+                        struct config_mirror *of_process)
+{
+    if (route->mirrors == NULL || environment)
+        route->mirrors = of_process;
+    config->any_mirror |= route->mirrors != NULL;
+}
+
+/* The connection itself is to the catch-all's cluster, or else to that of the first route. */
+static void set_routes(struct config *config, struct config_listener *l, bool environment,
+                       struct config_mirror *of_process)
+{
+    const struct config_route *own = l->catch_all != NULL ? l->catch_all : l->routes;
+
+    if (l->catch_all != NULL)
+        set_mirrors(config, l->catch_all, environment, of_process);
+    for (struct config_route *route = l->routes; route != NULL; route = route->next)
+        set_mirrors(config, route, environment, of_process);
+    l->cluster = own->all.cluster;
+    l->mirrors = own->mirrors;
+}
+
+const struct config_login *config_logins(const struct config *config,
+                                         const struct config_cluster *cluster)
+{
+    const struct config_login *of_process = config->elsewhere.logins;
+
+    return cluster->logins == NULL || (of_process != NULL && config->logins_are_environments)
+               ? of_process
+               : cluster->logins;
+}
+
 /* What listeners leave open is the process', and so is what the environment says. */
 static bool complete(struct reader *r, struct config *config)
 {
@@ -216,18 +248,15 @@ static bool complete(struct reader *r, struct config *config)
                                                  .logins = logins,
                                                  .failover_timeout_ms = config->failover_timeout_ms,
                                                  .connect_timeout_ms = config->connect_timeout_ms};
+    config->logins_are_environments = login_in_environment();
     config->any_mirror = mirrors != NULL;
     config->any_command_stats = config->command_stats;
     for (struct config_listener *l = config->listeners; l != NULL; l = l->next) {
         if (l->read_policy < 0 || policy)
             l->read_policy = config->read_policy;
-        if (l->mirrors == NULL || mirror)
-            l->mirrors = mirrors;
-        l->logins = l->cluster->logins;
-        if (l->logins == NULL || (logins != NULL && login_in_environment()))
-            l->logins = logins;
+        set_routes(config, l, mirror, mirrors);
+        l->logins = config_logins(config, l->cluster);
         set_timeouts(config, l);
-        config->any_mirror |= l->mirrors != NULL;
         config->any_command_stats |= l->command_stats;
     }
     return true;

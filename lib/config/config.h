@@ -53,25 +53,52 @@ struct config_mirror {
     const struct reader_place *place;
 };
 
+/* A cluster that is named somewhere. */
+struct config_named_cluster {
+    const struct config_cluster *cluster;
+    const char *name; /* NULL: none is */
+    const struct reader_place *place;
+};
+
+/* Where keys go that begin with a prefix. */
+struct config_route {
+    struct config_route *next;
+    const char *prefix;
+    bool remove_prefix; /* before the key is sent */
+    struct config_named_cluster all;
+    struct config_named_cluster reads; /* commands that only read; none: as all */
+    struct config_mirror *mirrors;
+    const struct reader_place *place;
+};
+
 /* What happens to connections to one address. */
 struct config_listener {
     struct config_listener *next;
     const char *host; /* as numbers, in the form of inet_ntop; empty: any */
     uint16_t port;
-    const struct config_cluster *cluster; /* NULL: what is at the address itself */
+    struct config_route *routes;    /* by prefix, in the order of the file */
+    struct config_route *catch_all; /* keys without any of them; NULL: they are refused */
+    bool case_insensitive;          /* of prefixes */
+    /* Of the catch-all, or else of the first route: the connection itself is there. NULL: what is
+     * at the address. */
+    const struct config_cluster *cluster;
     const char *stat_prefix;
     int64_t op_timeout_ms; /* 0: none */
     bool redirection;      /* MOVED and ASK are followed */
     bool command_stats;
     int read_policy; /* enum read_policy; while it is being read, -1: the process' own */
-    struct config_mirror *mirrors;
+    struct config_mirror *mirrors;     /* of the same route */
     const struct config_login *logins; /* the cluster's, or the process' */
     int64_t failover_timeout_ms; /* these two: the process', bounded by what is said here */
     int64_t connect_timeout_ms;
-    const char *cluster_name;
     const struct reader_place *place;
-    const struct reader_place *cluster_place;
 };
+
+/* Keys of one connection may go to several clusters. */
+static inline bool config_has_routes(const struct config_listener *l)
+{
+    return l->routes != NULL || (l->catch_all != NULL && l->catch_all->reads.name != NULL);
+}
 
 /* A file beside those that REDISROUTE_CONFIG names, whose content is part of the configuration. */
 struct config_file {
@@ -102,6 +129,7 @@ struct config {
     int64_t audit_interval_ms;
 
     struct config_listener *listeners;
+    bool logins_are_environments;     /* the process' logins are, and so come before a cluster's */
     struct config_listener elsewhere; /* connections to addresses that no listener has */
     struct config_cluster *clusters;
     bool any_mirror;        /* some listener, or `elsewhere`, has one */
@@ -134,6 +162,9 @@ const char *config_files(void);
 /* What holds for connections to an address; never NULL. `host` in the form of inet_ntop. */
 const struct config_listener *config_listener(const struct config *, const char *host,
                                               uint16_t port);
+
+/* What is said first on connections to a cluster; NULL: nothing. */
+const struct config_login *config_logins(const struct config *, const struct config_cluster *);
 
 /* Reads files as REDISROUTE_CONFIG names them, and nothing else: no environment. NULL, and a
  * complaint: refused. To be given to config_destroy. */

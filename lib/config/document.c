@@ -397,19 +397,36 @@ static const struct config_cluster *resolve(struct reader *r, const char *name,
     return NULL;
 }
 
+static bool resolve_named(struct reader *r, struct config_named_cluster *named)
+{
+    if (named->name == NULL)
+        return true;
+    named->cluster = resolve(r, named->name, named->place);
+    return named->cluster != NULL;
+}
+
+static bool resolve_route(struct reader *r, struct config_route *route)
+{
+    if (!resolve_named(r, &route->all) || !resolve_named(r, &route->reads))
+        return false;
+    for (struct config_mirror *m = route->mirrors; m != NULL; m = m->next) {
+        m->cluster = resolve(r, m->cluster_name, m->place);
+        if (m->cluster == NULL)
+            return false;
+    }
+    return true;
+}
+
 bool document_resolve(struct reader *r)
 {
     struct config *config = r->target;
 
     for (struct config_listener *l = config->listeners; l != NULL; l = l->next) {
-        l->cluster = resolve(r, l->cluster_name, l->cluster_place);
-        if (l->cluster == NULL)
+        if (l->catch_all != NULL && !resolve_route(r, l->catch_all))
             return false;
-        for (struct config_mirror *m = l->mirrors; m != NULL; m = m->next) {
-            m->cluster = resolve(r, m->cluster_name, m->place);
-            if (m->cluster == NULL)
+        for (struct config_route *route = l->routes; route != NULL; route = route->next)
+            if (!resolve_route(r, route))
                 return false;
-        }
     }
     return true;
 }

@@ -1,11 +1,12 @@
 #include "config/envoy.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "config/address.h"
 
 enum { HOUR_MS = 3600 * 1000, DAY_MS = 24 * HOUR_MS, MINUTE_MS = 60 * 1000 };
-enum { ENDPOINTS_MOST = 1000 };
+enum { ENDPOINTS_MOST = 1000, ROUTES_MOST = 1000 };
 
 static const char *const policies[] = {
     "MASTER",
@@ -49,15 +50,6 @@ bool envoy_take_typed(struct reader *r, const struct yaml_node *node, const stru
 /* --- the proxy --- */
 
 #define IN_LISTENER(member) offsetof(struct config_listener, member)
-
-static bool take_cluster_name(struct reader *r, const struct yaml_node *node, const struct field *f,
-                              void *into)
-{
-    struct config_listener *listener = into;
-
-    listener->cluster_place = reader_place(r, node);
-    return listener->cluster_place != NULL && take_text(r, node, f, &listener->cluster_name);
-}
 
 static const struct field settings_fields_of_proxy[] = {
     {"op_timeout", take_duration, IN_LISTENER(op_timeout_ms), NULL, 1, DAY_MS, true},
@@ -122,8 +114,8 @@ static const struct field mirror_fields[] = {
 static bool take_mirror(struct reader *r, const struct yaml_node *node, const struct field *f,
                         void *into)
 {
-    struct config_listener *listener = into;
-    struct config_mirror *mirror = reader_make(r, sizeof *mirror), **end = &listener->mirrors;
+    struct config_route *route = into;
+    struct config_mirror *mirror = reader_make(r, sizeof *mirror), **end = &route->mirrors;
     const struct yaml_node *name = reader_find(node, "cluster");
     int count = 0;
 
@@ -148,49 +140,153 @@ static bool take_mirrors(struct reader *r, const struct yaml_node *node, const s
     return reader_list(r, node, take_mirror, into);
 }
 
-/* Without prefixes there is nothing to remove. */
+/* --- routes --- */
+
+#define IN_ROUTE(member) offsetof(struct config_route, member)
+
+static bool take_cluster_of(struct reader *r, const struct yaml_node *node, const struct field *f,
+                            void *into)
+{
+    struct config_named_cluster *named = into;
+
+    named->place = reader_place(r, node);
+    return named->place != NULL && take_text(r, node, f, &named->name);
+}
+
+static const struct field read_command_fields[] = {
+    {"cluster", take_cluster_of, IN_ROUTE(reads), NULL, 0, 0, true},
+    {0},
+};
+
+static bool take_formatter(struct reader *r, const struct yaml_node *node, const struct field *f,
+                           void *into)
+{
+    (void)f;
+    (void)into;
+    if (yaml_is_null(node) ||
+        (node->kind == YAML_SCALAR && (node->text[0] == '\0' || strcmp(node->text, "%KEY%") == 0)))
+        return true;
+    return reader_refuse(r, node,
+                         "keys are not rewritten here, but for remove_prefix; possible is %%KEY%%");
+}
+
 static bool take_no_prefix(struct reader *r, const struct yaml_node *node, const struct field *f,
                            void *into)
 {
     (void)f;
     (void)into;
-    if (node->kind == YAML_SCALAR && (node->text[0] == '\0' || yaml_is_null(node)))
+    if (yaml_is_null(node) || (node->kind == YAML_SCALAR && node->text[0] == '\0'))
         return true;
     return reader_refuse(r, node,
-                         "a prefix is not supported yet: all keys go by the catch_all_route");
-}
-
-static bool take_no_routes(struct reader *r, const struct yaml_node *node, const struct field *f,
-                           void *into)
-{
-    (void)f;
-    (void)into;
-    if (node->kind == YAML_LIST && node->count == 0)
-        return true;
-    return reader_refuse(r, node, "routes by prefix are not supported yet: a catch_all_route is");
+                         "the catch_all_route has no prefix: it is for keys that no route has");
 }
 
 static const struct field route_fields[] = {
-    {"cluster", take_cluster_name, 0, NULL, 0, 0, true},
+    {"cluster", take_cluster_of, IN_ROUTE(all), NULL, 0, 0, true},
     {"request_mirror_policy", take_mirrors, 0, NULL, 0, 0, false},
-    {"prefix", take_no_prefix, 0, NULL, 0, 0, false},
-    {"remove_prefix", take_any, 0, NULL, 0, 0, false},
-    {"key_formatter", take_no_prefix, 0, NULL, 0, 0, false},
-    {"read_command_policy", take_refused, 0, not_yet, 0, 0, false},
+    {"read_command_policy", take_map, 0, read_command_fields, 0, 0, false},
+    {"key_formatter", take_formatter, 0, NULL, 0, 0, false},
     {0},
 };
 
+/* Without a prefix there is nothing to remove. */
+static const struct field catch_all_fields[] = {
+    {"prefix", take_no_prefix, 0, NULL, 0, 0, false},
+    {"remove_prefix", take_any, 0, NULL, 0, 0, false},
+    {NULL, NULL, 0, route_fields, 0, 0, false},
+};
+
+static const struct field prefix_route_fields[] = {
+    {"prefix", take_text, IN_ROUTE(prefix), NULL, 0, 0, false},
+    {"remove_prefix", take_switch, IN_ROUTE(remove_prefix), NULL, 0, 0, false},
+    {NULL, NULL, 0, route_fields, 0, 0, false},
+};
+
+static struct config_route *make_route(struct reader *r, const struct yaml_node *node,
+                                       const struct field *table)
+{
+    struct config_route *route = reader_make(r, sizeof *route);
+    const struct yaml_node *prefix = reader_find(node, "prefix");
+
+    if (route == NULL)
+        return NULL;
+    route->prefix = "";
+    route->place = reader_place(r, prefix != NULL ? prefix : node);
+    return route->place != NULL && reader_map(r, node, table, route) ? route : NULL;
+}
+
+static bool take_catch_all(struct reader *r, const struct yaml_node *node, const struct field *f,
+                           void *into)
+{
+    struct config_listener *listener = into;
+
+    (void)f;
+    listener->catch_all = make_route(r, node, catch_all_fields);
+    return listener->catch_all != NULL;
+}
+
+static bool take_route(struct reader *r, const struct yaml_node *node, const struct field *f,
+                       void *into)
+{
+    struct config_listener *listener = into;
+    struct config_route *route = make_route(r, node, prefix_route_fields);
+    struct config_route **end = &listener->routes;
+    int count = 0;
+
+    (void)f;
+    for (; *end != NULL; end = &(*end)->next)
+        count++;
+    if (route != NULL && count == ROUTES_MOST)
+        return reader_refuse(r, node, "there are more than %d routes", ROUTES_MOST);
+    *end = route;
+    return route != NULL;
+}
+
+static bool take_routes(struct reader *r, const struct yaml_node *node, const struct field *f,
+                        void *into)
+{
+    (void)f;
+    return reader_list(r, node, take_route, into);
+}
+
 static const struct field prefix_fields[] = {
-    {"catch_all_route", take_map, 0, route_fields, 0, 0, true},
-    {"routes", take_no_routes, 0, NULL, 0, 0, false},
-    {"case_insensitive", take_any, 0, NULL, 0, 0, false},
+    {"catch_all_route", take_catch_all, 0, NULL, 0, 0, false},
+    {"routes", take_routes, 0, NULL, 0, 0, false},
+    {"case_insensitive", take_switch, IN_LISTENER(case_insensitive), NULL, 0, 0, false},
     {0},
 };
+
+static bool same_prefix(const struct config_route *a, const struct config_route *b,
+                        bool case_insensitive)
+{
+    return (case_insensitive ? strcasecmp(a->prefix, b->prefix) : strcmp(a->prefix, b->prefix)) ==
+           0;
+}
+
+static bool take_prefix_routes(struct reader *r, const struct yaml_node *node,
+                               const struct field *f, void *into)
+{
+    struct config_listener *listener = into;
+
+    (void)f;
+    if (!reader_map(r, node, prefix_fields, listener))
+        return false;
+    if (listener->routes == NULL && listener->catch_all == NULL)
+        return reader_refuse(
+            r, node, "there is neither a catch_all_route nor a route: no key has a cluster");
+    for (const struct config_route *b = listener->routes; b != NULL; b = b->next)
+        for (const struct config_route *a = listener->routes; a != b; a = a->next)
+            if (same_prefix(a, b, listener->case_insensitive))
+                return reader_refuse_place(r, b->place,
+                                           "the prefix \"%.100s\" has a route already, in %s:%d",
+                                           b->prefix, a->place->file, a->place->line);
+    return true;
+}
 
 const struct field envoy_proxy_fields[] = {
     {"stat_prefix", take_text, IN_LISTENER(stat_prefix), NULL, 0, 0, false},
     {"settings", take_map, 0, settings_fields_of_proxy, 0, 0, true},
-    {"prefix_routes", take_map, 0, prefix_fields, 0, 0, true},
+    {"prefix_routes", take_prefix_routes, 0, NULL, 0, 0, true},
     {"latency_in_micros", take_any, 0, NULL, 0, 0, false},
     {"downstream_auth_password", take_refused, 0, not_yet, 0, 0, false},
     {"downstream_auth_passwords", take_refused, 0, not_yet, 0, 0, false},

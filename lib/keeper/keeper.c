@@ -20,6 +20,7 @@
 #include "route/audit.h"
 #include "route/mirror.h"
 #include "route/seen_scripts.h"
+#include "route/upstream.h"
 
 enum { TICK_MS = 1000, EVENTS_MOST = 32 };
 
@@ -102,6 +103,7 @@ static void before_fork(void)
     pthread_mutex_lock(&start_lock);
     pthread_mutex_lock(&loop_lock);
     audit_file_lock_all();
+    upstreams_lock_all();
     cluster_lock_all();
     watch_lock_all();
     forward_lock_all();
@@ -119,6 +121,7 @@ static void after_fork(void)
     watch_unlock_all();
     cluster_unlock_all();
     audit_file_unlock_all();
+    upstreams_unlock_all();
     pthread_mutex_unlock(&loop_lock);
     pthread_mutex_unlock(&start_lock);
 }

@@ -34,6 +34,7 @@ enum link_state {
 
 struct watch;
 struct feed;
+struct session;
 
 struct link {
     struct link *next; /* of the session's links */
@@ -72,6 +73,8 @@ struct link {
     _Atomic bool silent; /* by the keeper: owes an answer for a while */
     int64_t shun_until_ms; /* a reader: its server refused to read until then; 0: it did not */
     struct watch *watch; /* the keeper's */
+    struct session *session; /* the owner's: whose it is, while it has a socket */
+    struct session *inner;   /* at the other end, in place of a server: see session/front.h */
     struct feed *feed;   /* the session's: messages arrive here, no part is sent. For life. */
     struct sockaddr_storage address;
     socklen_t address_length;

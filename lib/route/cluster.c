@@ -225,6 +225,23 @@ struct cluster *cluster_learn(const char *host, uint16_t port, struct topology *
     return c;
 }
 
+struct cluster *cluster_add(const char *host, uint16_t port, struct topology *topology)
+{
+    struct cluster *c = cluster_create(topology);
+
+    if (c == NULL) {
+        topology_unref(topology);
+        return NULL;
+    }
+    set_name(c, host, port);
+    atomic_store(&c->single, true);
+    pthread_mutex_lock(&registry_lock);
+    c->next = clusters;
+    clusters = c;
+    pthread_mutex_unlock(&registry_lock);
+    return c;
+}
+
 void cluster_learn_plain(const char *host, uint16_t port, int64_t now_ms)
 {
     struct address *a;
@@ -275,6 +292,18 @@ static bool replace(struct cluster *c, uint64_t version, struct topology *topolo
     pthread_mutex_unlock(&c->state->lock);
     topology_unref(old);
     return current;
+}
+
+void cluster_replace(struct cluster *c, struct topology *topology)
+{
+    struct topology *old;
+
+    pthread_mutex_lock(&c->state->lock);
+    old = c->state->topology;
+    c->state->topology = topology;
+    atomic_fetch_add_explicit(&c->version, 1, memory_order_release);
+    pthread_mutex_unlock(&c->state->lock);
+    topology_unref(old);
 }
 
 static void remember_fix(struct cluster *c, uint64_t version, uint16_t slot, struct bytes host,

@@ -37,6 +37,11 @@ struct cluster *cluster_find(const char *host, uint16_t port);
  * Takes over the reference to the topology. NULL: out of memory. */
 struct cluster *cluster_learn(const char *host, uint16_t port, struct topology *);
 
+/* One that no address leads to, and that nobody asks for its topology: it changes by
+ * cluster_replace only. The name is for people. Takes over the reference. NULL: out of memory. */
+struct cluster *cluster_add(const char *host, uint16_t port, struct topology *);
+void cluster_replace(struct cluster *, struct topology *);
+
 /* The address is not a cluster's. Remembered for CLUSTER_PLAIN_MS. */
 void cluster_learn_plain(const char *host, uint16_t port, int64_t now_ms);
 bool cluster_is_plain(const char *host, uint16_t port, int64_t now_ms);

@@ -159,6 +159,7 @@ static struct topology *copy_with_gap(const struct topology *t, uint16_t gap, si
 
     if (copy == NULL)
         return NULL;
+    copy->upstreams = t->upstreams;
     copy->shard_count = t->shard_count;
     copy->migrating_count = t->migrating_count;
     memcpy(copy->migrating, t->migrating, sizeof t->migrating);
@@ -172,6 +173,24 @@ static struct topology *copy_with_gap(const struct topology *t, uint16_t gap, si
     for (uint16_t slot = 0; slot < SLOT_COUNT; slot++)
         copy->owner[slot] = shifted(t->owner[slot], gap);
     return copy;
+}
+
+struct topology *topology_of_upstreams(const struct upstreams *upstreams, const char *host,
+                                       uint16_t count)
+{
+    struct topology *t = topology_create(count, strlen(host) + 1);
+
+    if (t == NULL)
+        return NULL;
+    t->upstreams = upstreams;
+    strcpy(t->hosts, host);
+    for (uint16_t i = 0; i < count; i++) {
+        t->nodes[i] =
+            (struct node){.host = t->hosts, .port = (uint16_t)(i + 1), .shard = i, .master = true};
+        t->owner[i] = i;
+    }
+    topology_settle(t);
+    return t;
 }
 
 struct topology *topology_copy(const struct topology *t)

@@ -34,6 +34,8 @@ struct node {
     char id[NODE_ID_SIZE]; /* empty when the server did not say */
 };
 
+struct upstreams;
+
 /* The nodes of one shard, its master first. */
 struct shard {
     const uint16_t *nodes;
@@ -51,6 +53,7 @@ struct topology {
     struct shard *shards;
     uint16_t *members;          /* what `shards` points into */
     char *hosts;                /* what `nodes` points into */
+    const struct upstreams *upstreams; /* NULL: nodes are servers, and keys are hashed */
     uint16_t owner[SLOT_COUNT]; /* the index of a master; NODE_NONE: nobody owns it */
     uint8_t migrating[SLOT_COUNT / 8];
 };
@@ -63,6 +66,9 @@ struct topology *topology_parse(const char *reply, size_t length, const char *as
 
 /* One node owns all slots. NULL: out of memory, or no such host. */
 struct topology *topology_single(const char *host, uint16_t port);
+
+/* Node and slot `i` are upstream `i`. NULL: out of memory. See upstream.h. */
+struct topology *topology_of_upstreams(const struct upstreams *, const char *host, uint16_t count);
 
 struct topology *topology_ref(struct topology *);
 void topology_unref(struct topology *); /* NULL is nothing */

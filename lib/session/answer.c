@@ -290,6 +290,8 @@ static void keep_place(struct session *s, const struct redirected *r)
 /* The part has its own bytes and is off the link. True: it is on its way again. */
 static bool redirected(struct session *s, struct redirected *r)
 {
+    if (s->front != NULL)
+        return false; /* what an inner session answers is the answer */
     if (r->what.action != REDIRECT_NONE)
         stats_add(STATS_MOVED + (r->what.action - REDIRECT_MOVED), 1);
     if (s->settings.no_redirection &&

@@ -26,7 +26,7 @@ void plan_reset(struct session *s, const struct line *line)
         return;
     }
     transaction_reset(s);
-    s->guards &= GUARD_CONFIG;
+    s->guards &= GUARD_CONFIG | GUARD_ROUTES;
     s->tracking = 0;
     if (s->feeds != NULL)
         feeds_reset(s);
@@ -140,9 +140,7 @@ bool client_tracks(struct session *s, const struct argv *argv)
 bool client_listens(const struct session *s, const struct link *link)
 {
     return (s->tracking & TRACKING_BROADCAST) != 0 && session_routes(s) && !link->probe &&
-           !link->reader && link->feed == NULL && link->node != NODE_NONE &&
-           s->topology->nodes[link->node].master &&
-           s->topology->nodes[link->node].first_slot != SLOT_NONE;
+           !link->reader && link->feed == NULL && node_is_masters(s, link->node);
 }
 
 void client_listen(struct session *s)
@@ -152,7 +150,7 @@ void client_listen(struct session *s)
     for (uint16_t node = 0; node < s->topology->node_count; node++) {
         struct link *link;
 
-        if (!s->topology->nodes[node].master || s->topology->nodes[node].first_slot == SLOT_NONE)
+        if (!node_is_masters(s, node))
             continue;
         link = dispatch_link_of_node(s, node);
         if (link == NULL) {

@@ -57,7 +57,7 @@ static void become_single(struct session *s)
 
 static bool is_to_be_seen(const struct session *s)
 {
-    return s->settings.is_mirror || mirror_is_on();
+    return s->settings.is_mirror || s->settings.is_inner || mirror_is_on();
 }
 
 static void find_plain(struct session *s, bool remember)
@@ -220,7 +220,7 @@ void discover_lost(struct session *s)
         return;
     }
     s->probe = NULL;
-    if (s->settings.is_mirror)
+    if (s->settings.is_mirror || s->settings.is_inner)
         session_end(s, ECONNREFUSED); /* it may be a cluster when it is there */
     else
         find_plain(s, true);

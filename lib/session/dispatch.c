@@ -1,4 +1,5 @@
 /* Which link a part goes to, and whether it may go now. */
+#include "session/front.h"
 #include "session/reads.h"
 
 #include <errno.h>
@@ -60,6 +61,8 @@ static struct link *any_link(struct session *s)
 {
     struct link *link = s->home;
 
+    if (s->front != NULL)
+        return dispatch_link_of_node(s, front_upstreams(s)->own);
     if (link != NULL && link->state == LINK_UP && is_master(s, link))
         return link;
     for (link = s->links; link != NULL; link = link->next)
@@ -136,6 +139,8 @@ void dispatch_to(struct session *s, struct link *link, struct part *part, const 
     bool ok;
 
     if (link->state == LINK_UP) {
+        if (link->inner != NULL)
+            front_pass_policy(s, link, part);
         ok = link_send(link, part, bytes, length);
         session_touch(s, link);
     } else {
@@ -173,6 +178,8 @@ void dispatch_part(struct session *s, struct part *part, const char *bytes, size
 {
     struct link *link;
 
+    if (s->front != NULL && part->state == PART_NEW)
+        part->policy = (uint8_t)s->policy;
     if (s->reads != NULL && reads_dispatch(s, part, bytes, length))
         return;
     if (s->careful && part->slot != SLOT_NONE &&

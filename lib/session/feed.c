@@ -1,4 +1,5 @@
 #include "session/feed.h"
+#include "session/front.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -115,7 +116,8 @@ bool feed_is_down(const struct session *s, const struct feed *f)
 bool node_is_masters(const struct session *s, uint16_t node)
 {
     return node != NODE_NONE && s->topology->nodes[node].master &&
-           s->topology->nodes[node].first_slot != SLOT_NONE;
+           s->topology->nodes[node].first_slot != SLOT_NONE &&
+           (s->front == NULL || front_asks(s, node, true));
 }
 
 bool feed_is_masters(const struct session *s, const struct feed *f)

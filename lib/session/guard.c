@@ -1,6 +1,6 @@
 /* What a mode of the connection (subscribed, monitoring, CLIENT REPLY) makes of a command before
  * its class is asked. */
-#include "session/plan.h"
+#include "session/front.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -86,7 +86,7 @@ bool plan_guarded(struct session *s, const struct line *line)
 {
     if ((s->guards & GUARD_SUBSCRIBED) != 0)
         return guard_subscribed(s, line);
-    if ((s->guards & GUARD_MONITOR) != 0)
-        return guard_monitor(s, line);
-    return false;
+    if ((s->guards & GUARD_MONITOR) != 0 && guard_monitor(s, line))
+        return true;
+    return (s->guards & GUARD_ROUTES) != 0 && front_plan(s, line);
 }

@@ -172,7 +172,7 @@ static __attribute__((noinline)) void count_answered(struct session *s, const st
 {
     char first = reply_bytes(r)[0];
 
-    if (r->kind != REQUEST_OPENING && r->kind != REQUEST_LEAVING)
+    if (s->front == NULL && r->kind != REQUEST_OPENING && r->kind != REQUEST_LEAVING)
         order_count(s, r->command, r->issued, first != '-' && first != '!');
 }
 

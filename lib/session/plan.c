@@ -1,12 +1,13 @@
 /* What a command becomes: one part, one a slot or shard, or an answer from here.
  * The class of the command decides, by the table at the end. */
 #include "session/plan.h"
+#include "route/mirror.h"
+#include "session/copy.h"
+#include "session/front.h"
 #include "session/lookup.h"
 #include "session/reads.h"
 #include "session/scan.h"
 #include "session/script.h"
-#include "route/mirror.h"
-#include "session/copy.h"
 #include "session/transaction.h"
 
 #include <errno.h>
@@ -89,7 +90,7 @@ struct request *plan_fanout(struct session *s, const struct line *line, size_t c
     return r;
 }
 
-static void send_groups(struct session *s, struct request *r, const struct key_range *keys)
+void plan_send_groups(struct session *s, struct request *r, const struct key_range *keys)
 {
     struct fanout *f = r->fanout;
     struct buffer command;
@@ -155,7 +156,7 @@ static void plan_split(struct session *s, const struct line *line)
         return;
     }
     r->fanout->split = split;
-    send_groups(s, r, &keys[0]);
+    plan_send_groups(s, r, &keys[0]);
 }
 
 /* A shard is named by a slot of its master, so that its part follows a failover; a
@@ -172,6 +173,8 @@ static void aim(struct session *s, struct part *part, uint16_t node, bool shards
 
 static bool takes_part(const struct session *s, uint16_t node, bool shards)
 {
+    if (s->front != NULL)
+        return front_asks(s, node, shards);
     return !shards || s->topology->nodes[node].first_slot != SLOT_NONE;
 }
 
@@ -290,6 +293,10 @@ static void plan_unsupported(struct session *s, const struct line *line)
 
 static void plan_transaction(struct session *s, const struct line *line)
 {
+    if (s->front != NULL) {
+        front_transaction(s, line);
+        return;
+    }
     transaction_command(s, line->command, line->bytes, line->length);
 }
 
@@ -322,9 +329,15 @@ static bool ends_transaction(const struct command *c)
     return c != NULL && (c->klass == COMMAND_QUIT || c->klass == COMMAND_RESET);
 }
 
+/* To a front scripts are commands like others: inner sessions know them. */
+static bool is_script(const struct session *s, const struct command *c)
+{
+    return c != NULL && (c->flags & COMMAND_SCRIPT) != 0 && s->front == NULL;
+}
+
 static bool is_script_barrier(struct session *s, const struct command *c)
 {
-    return (c->flags & COMMAND_SCRIPT) != 0 && s->state == SESSION_ROUTING && script_waits(s, c);
+    return is_script(s, c) && s->state == SESSION_ROUTING && script_waits(s, c);
 }
 
 /* A barrier is sent when all before it is answered, and nothing is planned before
@@ -365,7 +378,7 @@ static void plan_line(struct session *s, const struct line *line, bool barrier)
 {
     uint8_t once = s->guards & (GUARD_SKIP | GUARD_CACHING);
 
-    if (line->command != NULL && (line->command->flags & COMMAND_SCRIPT) != 0 && session_routes(s))
+    if (is_script(s, line->command) && session_routes(s))
         script_note(s, line->command);
     if (s->state == SESSION_LOCKED)
         plan_locked(s, line);

@@ -17,6 +17,8 @@ struct line {
 void plan_whole(struct session *, const struct line *, uint16_t slot);
 /* A request of so many parts, none of which is sent yet. NULL: out of memory. */
 struct request *plan_fanout(struct session *, const struct line *, size_t count);
+/* Sends the groups of fanout->split, whose keys are words of the line. */
+void plan_send_groups(struct session *, struct request *, const struct key_range *keys);
 /* To the dialled node, which is the connection that the application knows of. */
 void plan_connection(struct session *, const struct line *);
 /* To every node, or every shard, with another merge than the table's when `merge` says so. */

@@ -547,8 +547,8 @@ bool reads_adopt(struct session *s)
 {
     struct reads maps = {.turn = NULL};
 
-    if (s->reads == NULL && s->policy == READ_MASTER && s->overrides == NULL)
-        return true;
+    if (s->front != NULL || (s->reads == NULL && s->policy == READ_MASTER && s->overrides == NULL))
+        return true; /* a front's inner sessions are told */
     if (s->reads == NULL && (s->reads = create()) == NULL)
         return false;
     if (!make_maps(s, &maps)) {
@@ -616,7 +616,7 @@ static bool set_policy(struct session *s, enum read_policy policy, size_t ahead,
     while (*at != NULL)
         at = &(*at)->next;
     *at = o;
-    return s->reads != NULL || s->topology == NULL || begin_late(s);
+    return s->reads != NULL || s->topology == NULL || s->front != NULL || begin_late(s);
 }
 
 bool session_set_read_policy(struct session *s, enum read_policy policy, size_t ahead, bool stays)

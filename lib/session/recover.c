@@ -1,6 +1,7 @@
 /* What becomes of parts when the ground moves: a connection is lost, or a newer
  * snapshot gives slots to other nodes. */
 #include "session/feed.h"
+#include "session/front.h"
 #include "session/lookup.h"
 #include "session/reads.h"
 #include "session/script.h"
@@ -248,7 +249,7 @@ static void count_lost(const struct session *s, const struct link *link)
 {
     bool was_open = link_is_open(link);
 
-    if (!link->probe || link == s->probe)
+    if (s->front == NULL && (!link->probe || link == s->probe))
         stats_add(was_open ? STATS_LINKS_LOST : STATS_LINKS_FAILED, 1);
 }
 
@@ -338,6 +339,8 @@ int64_t session_due(const struct session *s)
 {
     int64_t due = clock_earlier(session_due_in_need(s), client_due(s));
 
+    if (s->front != NULL)
+        due = clock_earlier(due, front_due(s, false));
     return s->feeds != NULL ? clock_earlier(due, feeds_due(s)) : due;
 }
 
@@ -347,6 +350,8 @@ int64_t session_due_in_need(const struct session *s)
 
     if (s->feeds != NULL && s->feeds->restless)
         due = clock_earlier(due, feeds_due(s));
+    if (s->front != NULL)
+        due = clock_earlier(due, front_due(s, true));
 
     for (const struct link *link = s->links; link != NULL; link = link->next) {
         if (link->state == LINK_CONNECTING)
@@ -372,6 +377,8 @@ void session_advance(struct session *s)
     if (s->feeds != NULL)
         feeds_advance(s);
     client_advance(s);
+    if (s->front != NULL)
+        front_advance(s);
     for (struct link *link = s->links; link != NULL && s->state != SESSION_ENDED;
          link = link->next) {
         if (link->state == LINK_CONNECTING && link->connect_by_ms >= 0 && link->connect_by_ms <= now) {

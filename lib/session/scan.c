@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/resp.h"
+#include "session/front.h"
 
 static const char ask_census[] = "*2\r\n$7\r\nCLUSTER\r\n$5\r\nNODES\r\n";
 static const char invalid[] = "-ERR invalid cursor\r\n";
@@ -24,8 +25,7 @@ static uint16_t master_from(const struct topology *t, uint32_t slot)
     return best;
 }
 
-/* The application's line with the node's own cursor in it. */
-static bool write_line(struct session *s, uint64_t node_cursor, struct buffer *out)
+bool scan_write_line(struct session *s, uint64_t node_cursor, struct buffer *out)
 {
     char text[SCAN_TEXT_SIZE];
     struct bytes given = s->argv.words[1];
@@ -83,7 +83,7 @@ static void send_scan(struct session *s, const struct line *line, const struct s
     buffer_init(&scan);
     if (at->slot < SLOT_COUNT) {
         count++;
-        if (!write_line(s, at->node, &scan)) {
+        if (!scan_write_line(s, at->node, &scan)) {
             session_end(s, ENOMEM);
             return;
         }
@@ -123,27 +123,41 @@ void plan_scan(struct session *s, const struct line *line)
 
 /* --- the answer --- */
 
-static void complete(struct session *s, struct request *r, const struct scan_cursor *next,
-                     struct bytes keys)
+static void complete_text(struct session *s, struct request *r, const char *cursor,
+                          struct bytes keys)
 {
-    char text[SCAN_TEXT_SIZE] = "0";
     struct buffer out;
     bool ok;
 
-    if (next != NULL && !scan_cursor_write(next, text)) {
-        order_complete_error(s, r, "-ERR redisroute: the cursor %" PRIu64 " of a node is too long",
-                             next->node);
-        return;
-    }
     buffer_init(&out);
     ok = resp_append_header(&out, '*', 2) &&
-         resp_append_bulk(&out, (struct bytes){text, strlen(text)}) &&
+         resp_append_bulk(&out, (struct bytes){cursor, strlen(cursor)}) &&
          (keys.length > 0 ? buffer_append(&out, keys.data, keys.length)
                           : resp_append_header(&out, '*', 0));
     if (ok)
         order_complete_with(s, r, out.data, buffer_length(&out));
     else
         session_end(s, ENOMEM);
+}
+
+void scan_complete(struct session *s, struct request *r, uint64_t cursor, struct bytes keys)
+{
+    char text[SCAN_TEXT_SIZE];
+
+    snprintf(text, sizeof text, "%" PRIu64, cursor);
+    complete_text(s, r, text, keys);
+}
+
+static void complete(struct session *s, struct request *r, const struct scan_cursor *next,
+                     struct bytes keys)
+{
+    char text[SCAN_TEXT_SIZE] = "0";
+
+    if (next != NULL && !scan_cursor_write(next, text))
+        order_complete_error(s, r, "-ERR redisroute: the cursor %" PRIu64 " of a node is too long",
+                             next->node);
+    else
+        complete_text(s, r, text, keys);
 }
 
 static struct bytes reply_of(const struct fanout *f, uint32_t i)
@@ -194,8 +208,7 @@ static void check_pass(struct session *s, struct request *r, uint16_t pass)
     complete(s, r, &again, (struct bytes){0});
 }
 
-/* "*2 cursor keys". False: it is not. */
-static bool read_scan(struct bytes reply, uint64_t *cursor, struct bytes *keys)
+bool scan_read(struct bytes reply, uint64_t *cursor, struct bytes *keys)
 {
     struct resp_item item;
     size_t used;
@@ -220,6 +233,10 @@ void scan_answered(struct session *s, struct request *r)
     struct scan_cursor next = f->scan;
     struct bytes keys;
 
+    if (s->front != NULL) {
+        front_scan_answered(s, r);
+        return;
+    }
     for (uint32_t i = f->count; i-- > 0;)
         if (f->parts[i].reply[0] == '-') {
             order_complete(s, r, f->parts[i].reply, f->parts[i].reply_length);
@@ -231,7 +248,7 @@ void scan_answered(struct session *s, struct request *r)
     }
     if (f->scan_asks_all)
         next.pass = pass_of(s, f);
-    if (!read_scan(reply_of(f, masters), &next.node, &keys)) {
+    if (!scan_read(reply_of(f, masters), &next.node, &keys)) {
         order_complete_error(s, r, "-ERR redisroute: %s gave no SCAN reply",
                              f->parts[masters].server ? f->parts[masters].server : "a node");
         return;

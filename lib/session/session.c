@@ -5,9 +5,10 @@
 
 #include "session/copy.h"
 #include "session/feed.h"
+#include "session/front.h"
 #include "session/lookup.h"
-#include "session/script.h"
 #include "session/reads.h"
+#include "session/script.h"
 #include "session/transaction.h"
 
 int64_t session_now(const struct session *s)
@@ -51,7 +52,9 @@ void session_configure(struct session *s)
         cluster_set_refresh(s->cluster, &s->settings.refresh);
     if (s->settings.logins != logins)
         greet_changed(s, logins);
-    if (s->settings.read_policy != before && !s->policy_is_own)
+    if (s->front != NULL)
+        front_configure(s);
+    else if (s->settings.read_policy != before && !s->policy_is_own)
         reads_change_policy(s, s->settings.read_policy);
 }
 
@@ -68,6 +71,7 @@ void session_destroy(struct session *s)
     script_destroy(s);
     lookup_destroy(s);
     reads_destroy(s);
+    front_destroy(s);
     while (s->links != NULL) {
         struct link *next = s->links->next;
 
@@ -191,13 +195,25 @@ static void greet(struct session *s, struct link *link)
 void session_home_connected(struct session *s)
 {
     s->home->state = LINK_UP;
+    if (s->front_of != NULL)
+        s->front_of->front->connected = true;
     if (greet_is_due(s, s->home))
         greet(s, s->home);
 }
 
+int session_connect_error(const struct session *s)
+{
+    if (s->front != NULL)
+        return s->front->connect_error;
+    return s->state == SESSION_ENDED && s->topology == NULL ? s->end_error : 0;
+}
+
 void session_link_opened(struct session *s, struct link *link)
 {
-    stats_add(STATS_LINKS_OPENED, 1);
+    if (s->front == NULL)
+        stats_add(STATS_LINKS_OPENED, 1);
+    if (s->front_of != NULL)
+        s->front_of->front->connected = true;
     if (link->probe) {
         link->state = LINK_UP;
         probe_opened(s, link);

@@ -52,6 +52,8 @@ struct session_settings {
     int64_t read_your_writes_ms; /* how long reads of a slot stay with the master after a write */
     const char *zone;            /* ours; NULL or empty: unknown. Outlives the session */
     bool is_mirror; /* of the keeper: what it sends is mirrored no further */
+    bool is_inner;  /* of a front, for this upstream */
+    uint16_t upstream;
     bool no_redirection; /* MOVED and ASK are the application's */
     struct config_mirror *mirrors; /* what is copied to whom; outlives the session */
     struct config_refresh refresh; /* for its cluster */
@@ -72,6 +74,7 @@ enum session_guard {
     GUARD_SKIP = 1 << 3,       /* … or that of the next command is not */
     GUARD_CONFIG = 1 << 4,     /* the configuration has changed; the next command looks */
     GUARD_CACHING = 1 << 5,    /* CLIENT CACHING: is about the next command */
+    GUARD_ROUTES = 1 << 6,     /* a front: keys go by their prefixes */
 };
 
 /* What CLIENT TRACKING said, bits of session.tracking. */
@@ -161,6 +164,9 @@ struct session {
     int64_t tracking_tick_ms; /* TRACKING_BROADCAST: the next look whether there are new masters */
     int64_t locked_until_ms;  /* a login was refused, and is tried again then; 0: none was */
     int64_t blocked_since_ms; /* the barrier, when it is a command that blocks */
+    struct front *front;      /* keys have several clusters; NULL: they have not */
+    struct session *front_of; /* the front that this is an inner session of; NULL: none */
+    struct session *next;     /* of a front: its inner sessions, one behind the other */
     struct session_settings settings;
     int end_error;      /* 0: closed in order, as by QUIT */
     bool ending;        /* QUIT: ends when all is delivered */
@@ -192,6 +198,9 @@ bool session_deliverable(const struct session *);
 /* The next link that wants something: state LINK_WANTED (open it), unflushed
  * bytes, or must_close. NULL: none. Takes it off the list. */
 struct link *session_next_dirty(struct session *);
+
+/* The socket to the dialled node cannot be had: errno value, or 0. */
+int session_connect_error(const struct session *);
 
 /* What became of connections. The home link may be connected by others, once. */
 void session_home_connected(struct session *);

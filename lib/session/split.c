@@ -82,15 +82,16 @@ static void place_positions(struct split *split, const struct work *work, uint32
     }
 }
 
-static void group_keys(struct split *split, struct work *work, const struct bytes *key, int step,
-                       size_t keys)
+static void group(struct split *split, struct work *work, size_t i, uint16_t slot)
+{
+    work->group_of[i] = group_of_slot(split, work, slot);
+    split->groups[work->group_of[i]].count++;
+}
+
+static void group_end(struct split *split, struct work *work, size_t keys)
 {
     size_t groups = keys < SLOT_COUNT ? keys : SLOT_COUNT;
 
-    for (size_t i = 0; i < keys; i++, key += step) {
-        work->group_of[i] = group_of_slot(split, work, slot_of_key(key->data, key->length));
-        split->groups[work->group_of[i]].count++;
-    }
     place_positions(split, work, (uint32_t *)(split->groups + groups), keys);
 }
 
@@ -104,8 +105,31 @@ bool split_by_slot(struct split *split, const struct bytes *argv, int first, int
     if (keys == 0)
         return true;
     ok = work_init(&work, keys) && reserve(split, keys);
-    if (ok)
-        group_keys(split, &work, &argv[first], step, keys);
+    if (ok) {
+        const struct bytes *key = &argv[first];
+
+        for (size_t i = 0; i < keys; i++, key += step)
+            group(split, &work, i, slot_of_key(key->data, key->length));
+        group_end(split, &work, keys);
+    }
+    work_deinit(&work);
+    return ok;
+}
+
+bool split_by_slots(struct split *split, const uint16_t *slots, size_t keys)
+{
+    struct work work;
+    bool ok;
+
+    *split = (struct split){0};
+    if (keys == 0)
+        return true;
+    ok = work_init(&work, keys) && reserve(split, keys);
+    if (ok) {
+        for (size_t i = 0; i < keys; i++)
+            group(split, &work, i, slots[i]);
+        group_end(split, &work, keys);
+    }
     work_deinit(&work);
     return ok;
 }

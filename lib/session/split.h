@@ -25,6 +25,8 @@ struct split {
  * is followed by its value. A key that is repeated stays repeated. False: out of memory,
  * and there is nothing to deinit. */
 bool split_by_slot(struct split *, const struct bytes *argv, int first, int last, int step);
+/* The same, by slots that are known already, one a key. */
+bool split_by_slots(struct split *, const uint16_t *slots, size_t keys);
 
 /* A split that is all zero may be deinited too. */
 void split_deinit(struct split *);

@@ -6,6 +6,7 @@
 #include "base/resp.h"
 #include "route/redirect.h"
 #include "session/feed.h"
+#include "session/front.h"
 #include "session/plan.h"
 
 /* Until a server that refused is asked again. */
@@ -82,6 +83,12 @@ static bool wants_primary(const struct topics *t)
     return t->count[TOPIC_CHANNEL] + t->count[TOPIC_PATTERN] > 0;
 }
 
+/* A front publishes to one of its clusters, and only that one hears it. */
+static bool hears_all(const struct session *s, uint16_t node)
+{
+    return s->front == NULL ? node_is_masters(s, node) : node == front_upstreams(s)->own;
+}
+
 /* The dialled node's when that is well, else the first that is. */
 static struct feed *choose_primary(struct session *s)
 {
@@ -93,7 +100,7 @@ static struct feed *choose_primary(struct session *s)
         uint16_t node = (uint16_t)((first + i) % nodes);
         struct feed *f;
 
-        if (!node_is_masters(s, node))
+        if (!hears_all(s, node))
             continue;
         f = feed_of_node(s, FEED_MESSAGES, node);
         if (f == NULL || !feed_is_down(s, f))
@@ -108,7 +115,9 @@ static void open_primary(struct session *s)
 {
     struct feeds *fs = s->feeds;
 
-    if (fs->primary == NULL || fs->primary->link->node == NODE_NONE || feed_is_down(s, fs->primary))
+    if (fs->primary == NULL || fs->primary->link->node == NODE_NONE ||
+        feed_is_down(s, fs->primary) ||
+        (s->front != NULL && !hears_all(s, fs->primary->link->node)))
         fs->primary = choose_primary(s);
     if (fs->primary != NULL)
         feed_open(s, fs->primary);
@@ -451,13 +460,16 @@ static bool in_one_slot(const struct session *s)
     return true;
 }
 
-static bool make_fresh(struct feeds *fs, enum topic_kind kind, struct bytes name)
+static bool make_fresh(struct session *s, enum topic_kind kind, struct bytes name)
 {
+    struct feeds *fs = s->feeds;
     struct topic *topic = topics_add(&fs->topics, kind, name);
 
     if (topic == NULL)
         return false;
     topic->fresh = true;
+    if (s->front != NULL && kind == TOPIC_SHARD_CHANNEL)
+        topic->slot = front_upstreams(s)->own;
     fs->fresh[fs->fresh_count++] = topic;
     return true;
 }
@@ -475,7 +487,7 @@ static bool add_topics(struct session *s, enum topic_kind kind)
     for (int i = 1; i < s->argv.count; i++) {
         const struct bytes *name = &s->argv.words[i];
 
-        if (topics_find(&fs->topics, kind, *name) == NULL && !make_fresh(fs, kind, *name))
+        if (topics_find(&fs->topics, kind, *name) == NULL && !make_fresh(s, kind, *name))
             return false;
         if (!append_answer(s, &fs->asked_reply, words_of[kind].subscribe, kind, name))
             return false;

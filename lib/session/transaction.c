@@ -6,8 +6,9 @@
 #include "route/redirect.h"
 #include "route/slot.h"
 #include "session/copy.h"
-#include "session/reads.h"
+#include "session/front.h"
 #include "session/lookup.h"
+#include "session/reads.h"
 #include "session/script.h"
 
 static const char multi[] = "*1\r\n$5\r\nMULTI\r\n";
@@ -17,6 +18,7 @@ static const char unwatch[] = "*1\r\n$7\r\nUNWATCH\r\n";
 
 /* The server's own words. */
 static const char ok[] = "+OK\r\n";
+static const char queued[] = "+QUEUED\r\n";
 static const char aborted[] = "-EXECABORT Transaction discarded because of previous errors.\r\n";
 static const char malformed[] = "-EXECABORT Transaction discarded because of: "
                                 "wrong number of arguments for 'exec' command\r\n";
@@ -324,12 +326,12 @@ static void refuse(struct session *s, struct link *link, const char *reply, size
     t->refused_by = link;
 }
 
-static bool is_redirect(const char *reply, size_t length)
+static bool is_redirect(const struct session *s, const char *reply, size_t length)
 {
     struct redirect what;
 
     redirect_parse(reply + 1, length - 3, &what);
-    return what.action != REDIRECT_NONE;
+    return what.action != REDIRECT_NONE && s->front == NULL;
 }
 
 /* All that was under way has come back: it is said again, from MULTI on, where the refusal says. */
@@ -387,9 +389,9 @@ static void opening_reply(struct session *s, struct link *link, const char *repl
 
     if (reply[0] != '-') {
         t->proven = true;
-    } else if (is_multi || is_redirect(reply, length)) {
+    } else if (is_multi || is_redirect(s, reply, length)) {
         if (t->refusal == NULL)
-            t->final = !is_redirect(reply, length);
+            t->final = !is_redirect(s, reply, length);
         t->over = t->over || is_multi;
         refuse(s, link, reply, length);
     } else {
@@ -622,7 +624,7 @@ void transaction_reply(struct session *s, struct link *link, const char *reply, 
         opening_reply(s, link, reply, length);
         return;
     }
-    if (reply[0] == '-' && is_redirect(reply, length))
+    if (reply[0] == '-' && is_redirect(s, reply, length))
         refuse(s, link, reply, length);
     if (s->state == SESSION_ENDED)
         return;
@@ -753,6 +755,8 @@ static bool slot_of_line(const struct session *s, const struct command *c, uint1
     struct key_range ranges[COMMAND_RANGES_MAX];
     int count = c != NULL ? command_keys(c, s->argv.words, s->argv.count, ranges) : 0;
 
+    if (s->front != NULL)
+        return front_slot_of_line(s, slot);
     if (c != NULL && (c->flags & COMMAND_ASK_KEYS) != 0)
         return slot_that_was_asked(s, slot);
 
@@ -919,6 +923,34 @@ static void refuse_command(struct session *s, const struct command *c, const cha
                              c->name);
 }
 
+/* It was opened, for a command that has no key and an answer of its own, where such commands go. */
+static bool opened_elsewhere(const struct session *s, uint16_t slot)
+{
+    const struct transaction *t = s->transaction;
+
+    return s->front != NULL && t->slot == SLOT_NONE && slot != SLOT_NONE &&
+           slot != front_upstreams(s)->own &&
+           (t->link != NULL || t->is_opening || t->pending.head != NULL);
+}
+
+/* To which cluster a front's transaction goes is not known before there is a key: what has none is
+ * said there with the opening. */
+static bool queue_here(struct session *s, const struct command *c, const char *bytes, size_t length,
+                       uint16_t slot)
+{
+    struct transaction *t = s->transaction;
+
+    if (s->front == NULL || slot != SLOT_NONE || t->link != NULL || t->is_opening ||
+        t->pending.head != NULL)
+        return false;
+    t->logged++;
+    if (buffer_append(&t->log, bytes, length))
+        answer_here(s, c, queued);
+    else
+        session_end(s, ENOMEM);
+    return true;
+}
+
 /* A copy is needed only if it cannot be sent at once. */
 static void queue_part(struct session *s, const struct command *c, const char *bytes, size_t length)
 {
@@ -958,7 +990,13 @@ static void queue_bytes(struct session *s, const struct command *c, const char *
         refuse_command(s, c, crossslot);
         return;
     }
+    if (opened_elsewhere(s, slot)) {
+        refuse_command(s, c, crossslot);
+        return;
+    }
     t->slot = slot;
+    if (queue_here(s, c, bytes, length, slot))
+        return;
     t->only_reads = t->only_reads && c != NULL && command_repeatable(c);
     queue_part(s, c, bytes, length);
 }
@@ -968,7 +1006,8 @@ static void queue(struct session *s, const struct command *c, const char *bytes,
     struct buffer eval;
 
     buffer_init(&eval);
-    if (c != NULL && (c->flags & COMMAND_SCRIPT) != 0 && script_expand(s, c, &eval))
+    if (c != NULL && (c->flags & COMMAND_SCRIPT) != 0 && s->front == NULL &&
+        script_expand(s, c, &eval))
         queue_bytes(s, c, buffer_bytes(&eval), buffer_length(&eval));
     else
         queue_bytes(s, c, bytes, length);
@@ -1018,6 +1057,11 @@ void transaction_command(struct session *s, const struct command *c, const char 
         inside(s, c, bytes, length);
     else
         outside(s, c, bytes, length);
+}
+
+void transaction_doom(struct session *s)
+{
+    s->transaction->doomed = true;
 }
 
 void transaction_reset(struct session *s)

@@ -21,6 +21,9 @@
 void transaction_command(struct session *, const struct command *, const char *bytes,
                          size_t length);
 
+/* The application was told an error between MULTI and EXEC: nothing of it will run. */
+void transaction_doom(struct session *);
+
 /* The rest is about parts whose request is of kind REQUEST_OPENING or behind. */
 
 /* A reply from a link, for its oldest part. */

@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "keeper/keeper.h"
+#include "session/front.h"
+#include "socket/inner.h"
 #include "socket/pump.h"
 #include "socket/replace.h"
 
@@ -75,6 +77,59 @@ static void configure(struct session_settings *settings)
         settings->refresh = l->cluster->refresh;
 }
 
+/* The link under which the program's own connection is. NULL: it is gone. */
+static struct link *home_of(const struct endpoint *ep)
+{
+    const struct session *s = ep->session;
+
+    if (s->front == NULL)
+        return s->home;
+    return s->home->inner != NULL ? s->home->inner->home : NULL;
+}
+
+static bool is_connecting(const struct endpoint *ep)
+{
+    const struct link *home = home_of(ep);
+
+    return home != NULL && home->state == LINK_CONNECTING;
+}
+
+/* Keys of connections to this address have several clusters. */
+static bool has_routes(const struct sockaddr *address)
+{
+    const struct config *config = config_get();
+    char host[INET6_ADDRSTRLEN];
+    uint16_t port;
+
+    return !config->off && config->audit[0] == '\0' && config->listeners != NULL &&
+           address_text(address, host, &port) &&
+           config_has_routes(config_listener(config, host, port));
+}
+
+/* The program's own connection is that of the first inner session. */
+static bool make_front(struct endpoint *ep, struct session_settings *settings)
+{
+    struct cluster *upstreams = upstreams_cluster(settings->dialled_host, settings->dialled_port);
+    const struct seed seed = {.address = ep->seed, .length = ep->seed_length};
+    struct topology *t;
+    uint64_t version;
+
+    if (upstreams == NULL)
+        return false;
+    t = cluster_topology(upstreams, &version);
+    settings->host = UPSTREAM_HOST;
+    settings->port = (uint16_t)(t->upstreams->own + 1);
+    topology_unref(t);
+    settings->configure = inner_configure_front;
+    inner_configure_front(settings);
+    ep->session = session_create(settings);
+    if (ep->session == NULL || !front_begin(ep->session, upstreams) ||
+        !inner_open_at(ep, ep->session->home, &seed))
+        return false;
+    session_link_opened(ep->session, ep->session->home);
+    return true;
+}
+
 static bool make_session(struct endpoint *ep)
 {
     char host[INET6_ADDRSTRLEN];
@@ -82,6 +137,8 @@ static bool make_session(struct endpoint *ep)
 
     keeper_prepare();
     address_text((struct sockaddr *)&ep->address, settings.dialled_host, &settings.dialled_port);
+    if (has_routes((struct sockaddr *)&ep->address))
+        return make_front(ep, &settings);
     address_text((struct sockaddr *)&ep->seed, host, &settings.port);
     configure(&settings);
     ep->session = session_create(&settings);
@@ -95,8 +152,9 @@ static bool make_session(struct endpoint *ep)
 /* A connected socket of the program's becomes the link to the dialled node. */
 static void adopt_home(struct endpoint *ep, int fd)
 {
-    struct link *home = ep->session->home;
+    struct link *home = home_of(ep);
 
+    home->session = ep->session->front != NULL ? ep->session->home->inner : ep->session;
     wire_adopt(home, fd, &ep->wire);
     keeper_watch(home, NULL);
 }
@@ -122,7 +180,7 @@ static bool logs_in(const struct seed *seed)
 /* The number becomes a poller; the socket under it moves to another and goes on connecting. */
 static bool become_poller(struct endpoint *ep)
 {
-    struct link *home = ep->session->home;
+    struct link *home = home_of(ep);
     int real;
 
     ep->poller = poller_create();
@@ -192,7 +250,10 @@ bool endpoint_is_connecting_to(const struct endpoint *ep, const struct sockaddr 
 
 struct endpoint *endpoint_create(int fd, const struct seed *seed, bool async)
 {
-    return plain_by_now(seed_address(seed)) && !logs_in(seed) ? NULL : create(fd, seed, async);
+    return plain_by_now(seed_address(seed)) && !logs_in(seed) &&
+                   !has_routes((const struct sockaddr *)&seed->dialled)
+               ? NULL
+               : create(fd, seed, async);
 }
 
 bool endpoint_create_tapped(int fd, const struct sockaddr *address, socklen_t length)
@@ -244,8 +305,8 @@ static bool put_pair(struct endpoint *ep, bool in_child)
 
 static void pair_up(struct endpoint *ep)
 {
-    struct link *home = ep->session->home;
-    bool home_is_here = home->fd == ep->fd;
+    struct link *home = home_of(ep);
+    bool home_is_here = home != NULL && home->fd == ep->fd;
     int real = -1;
 
     if (ep->paired)
@@ -265,18 +326,24 @@ static void pair_up(struct endpoint *ep)
     if (home_is_here) {
         keeper_unwatch(home);
         home->fd = real;
-        keeper_watch(home, ep->session->cluster);
+        keeper_watch(home, home->session->cluster);
     }
+}
+
+static void want(struct endpoint *ep, struct link *link)
+{
+    if (link->fd != -1)
+        poller_want(ep->poller, link,
+                    link->state == LINK_CONNECTING ? POLLER_WRITABLE
+                    : link_unflushed(link)         ? POLLER_READABLE | POLLER_WRITABLE
+                                                   : POLLER_READABLE);
 }
 
 static void want_all(struct endpoint *ep)
 {
-    for (struct link *link = ep->session->links; link != NULL; link = link->next)
-        if (link->fd != -1)
-            poller_want(ep->poller, link,
-                        link->state == LINK_CONNECTING ? POLLER_WRITABLE
-                        : link_unflushed(link)         ? POLLER_READABLE | POLLER_WRITABLE
-                                                       : POLLER_READABLE);
+    for (struct session *s = ep->session; s != NULL; s = s->next)
+        for (struct link *link = s->links; link != NULL; link = link->next)
+            want(ep, link);
 }
 
 /* From here on the keeper makes the descriptor readable when there is something to do. */
@@ -306,7 +373,9 @@ static void follow_stream(struct endpoint *ep)
     if (!is_blocking(ep) || !session_routes(s) || !session_is_streaming(s))
         return;
     start_forwarding(ep);
-    if (ep->forward != NULL)
+    if (s->front != NULL)
+        s = s->home->inner != NULL ? s->home->inner : s;
+    if (ep->forward != NULL && s->cluster != NULL)
         keeper_forward_follow(ep->forward, s->cluster, s->version);
 }
 
@@ -353,7 +422,7 @@ struct endpoint *endpoint_create_stream(int fd, const struct seed *seed, int64_t
     if (config_get()->off || ep->tap != NULL)
         ep->session->state = SESSION_PLAIN;
     if (connect_timeout_ms > 0)
-        ep->session->home->connect_by_ms = clock_now_ms() + connect_timeout_ms;
+        home_of(ep)->connect_by_ms = clock_now_ms() + connect_timeout_ms;
     settle(ep);
     return ep;
 }
@@ -370,11 +439,12 @@ static void inherit(struct endpoint *ep)
         return;
     if (!ep->wire.alone)
         keeper_start();
-    for (struct link *link = ep->session->links; link != NULL; link = link->next) {
-        link->watched = 0;
-        if (link->fd != -1)
-            keeper_watch(link, ep->session->cluster);
-    }
+    for (struct session *s = ep->session; s != NULL; s = s->next)
+        for (struct link *link = s->links; link != NULL; link = link->next) {
+            link->watched = 0;
+            if (link->fd != -1)
+                keeper_watch(link, s->cluster);
+        }
     keeper_forward_destroy(ep->forward);
     ep->forward = NULL;
     if (ep->poller != NULL) {
@@ -405,14 +475,14 @@ static bool begin(struct endpoint *ep)
     ep->wire.alone = is_blocking(ep) && !keeper_is_running();
     adopt_home(ep, ep->fd);
     if (is_blocking(ep)) {
-        session_home_connected(ep->session);
+        session_home_connected(home_of(ep)->session);
         return true;
     }
-    if (wire_connected(ep->session->home) == WIRE_AGAIN) {
-        ep->session->home->state = LINK_CONNECTING;
-        ep->session->home->connect_by_ms = -1;
+    if (wire_connected(home_of(ep)) == WIRE_AGAIN) {
+        home_of(ep)->state = LINK_CONNECTING;
+        home_of(ep)->connect_by_ms = -1;
     } else {
-        session_home_connected(ep->session);
+        session_home_connected(home_of(ep)->session);
     }
     start_forwarding(ep);
     return true;
@@ -527,17 +597,24 @@ static int64_t deadline_of(struct timeval timeout)
     return clock_now_ms() + (int64_t)timeout.tv_sec * 1000 + (timeout.tv_usec + 999) / 1000;
 }
 
+static void close_links(struct endpoint *ep)
+{
+    for (struct session *s = ep->session; s != NULL; s = s->next)
+        for (struct link *link = s->links; link != NULL; link = link->next)
+            pump_close(ep, link);
+}
+
 /* The reply that was not waited for must reach no later command: nothing is read here again. A
  * message that did not come is no such reply. */
 static ssize_t timed_out(struct endpoint *ep)
 {
     if (ep->session->unanswered == 0 && session_is_streaming(ep->session))
         return fail(EAGAIN);
-    if (ep->session->cluster != NULL)
-        cluster_suspect(ep->session->cluster);
+    for (struct session *s = ep->session; s != NULL; s = s->next)
+        if (s->cluster != NULL && s->front == NULL)
+            cluster_suspect(s->cluster);
     session_end(ep->session, ECONNABORTED);
-    for (struct link *link = ep->session->links; link != NULL; link = link->next)
-        pump_close(ep, link);
+    close_links(ep);
     return fail(EAGAIN);
 }
 
@@ -683,14 +760,14 @@ void endpoint_interrupt(struct endpoint *ep)
 static int wait_for_news(struct endpoint *ep, int64_t deadline)
 {
     const struct session *s = ep->session;
-    bool connecting = s->home->state == LINK_CONNECTING;
+    bool connecting = is_connecting(ep);
     enum pump_result r = PUMP_MOVED;
 
     for (;;) {
         if (atomic_load(&ep->interrupted) && atomic_exchange(&ep->interrupted, false))
             return -ECANCELED;
         if (session_deliverable(s) || s->state == SESSION_ENDED ||
-            (connecting && s->home->state != LINK_CONNECTING))
+            (connecting && !is_connecting(ep)))
             return 1;
         if (r != PUMP_MOVED)
             return r == PUMP_TIMEOUT ? 0 : -EINTR;
@@ -844,7 +921,7 @@ ssize_t endpoint_write(struct endpoint *ep, const void *bytes, size_t length)
 
 /* --- closing --- */
 
-static bool anything_unsent(const struct session *s)
+static bool anything_unsent_of(const struct session *s)
 {
     if (buffer_length(&s->in) > 0 || s->troubles > 0 || session_transaction_waits(s))
         return true;
@@ -854,10 +931,18 @@ static bool anything_unsent(const struct session *s)
     return false;
 }
 
+static bool anything_unsent(const struct session *s)
+{
+    while (s != NULL && !anything_unsent_of(s))
+        s = s->next;
+    return s != NULL;
+}
+
 /* Under hiredis, too, nothing is sent that was written before the connection was up. */
 static bool never_connected(const struct session *s)
 {
-    return s->topology == NULL && s->home->state < LINK_GREETING;
+    return s->front != NULL ? !s->front->connected
+                            : s->topology == NULL && s->home->state < LINK_GREETING;
 }
 
 /* What was accepted is sent, as by a kernel that closes a socket: also what waits
@@ -896,8 +981,7 @@ static void tear_down(struct endpoint *ep)
         struct poller *poller = ep->poller;
 
         ep->poller = NULL;
-        for (struct link *link = ep->session->links; link != NULL; link = link->next)
-            pump_close(ep, link);
+        close_links(ep);
         ep->poller = poller;
     }
 }
@@ -926,6 +1010,7 @@ void endpoint_forget(struct endpoint *ep)
 
 void endpoint_let_go(struct endpoint *ep)
 {
+    struct link *home;
     int fd = ep->fd;
 
     if (ep->session != NULL)
@@ -933,10 +1018,11 @@ void endpoint_let_go(struct endpoint *ep)
     if (ep->session != NULL && !is_parents(ep))
         linger(ep);
     ep->wire.alone = false;
-    if (ep->session != NULL)
-        wire_set_receive_timeout(ep->session->home, &ep->wire);
-    if (ep->session != NULL && ep->session->home->fd != -1 && ep->session->home->fd != fd)
-        (void)replace_descriptor(fd, ep->session->home->fd, 0);
+    home = ep->session != NULL ? home_of(ep) : NULL;
+    if (home != NULL)
+        wire_set_receive_timeout(home, &ep->wire);
+    if (home != NULL && home->fd != -1 && home->fd != fd)
+        (void)replace_descriptor(fd, home->fd, 0);
     if (ep->kind == ENDPOINT_ASYNC && ep->poller != NULL)
         poller_set_descriptor_quietly(ep->poller, -1);
     tear_down(ep);
@@ -972,17 +1058,11 @@ void endpoint_expect_poll(struct endpoint *ep)
 
 int endpoint_connect_error(struct endpoint *ep)
 {
-    const struct session *s = ep->session;
-
-    if (s->home->state == LINK_CONNECTING && ep->poller != NULL) {
+    if (is_connecting(ep) && ep->poller != NULL) {
         pump_ready(ep);
         settle(ep);
     }
-    if (s->home->state == LINK_CONNECTING)
-        return EINPROGRESS;
-    if (s->state == SESSION_ENDED && s->topology == NULL)
-        return s->end_error;
-    return 0;
+    return is_connecting(ep) ? EINPROGRESS : session_connect_error(ep->session);
 }
 
 static void remember_option(struct wire_settings *wire, int level, int name, int value)
@@ -1019,11 +1099,12 @@ static int set_timeout(struct endpoint *ep, int name, struct timeval timeout)
     *known = timeout;
     if (ep->session == NULL)
         return setsockopt(ep->fd, SOL_SOCKET, name, &timeout, sizeof timeout);
-    for (struct link *link = ep->session->links; link != NULL; link = link->next)
-        if (name == SO_RCVTIMEO)
-            wire_set_receive_timeout(link, &ep->wire);
-        else if (link->fd != -1)
-            setsockopt(link->fd, SOL_SOCKET, name, &timeout, sizeof timeout);
+    for (struct session *s = ep->session; s != NULL; s = s->next)
+        for (struct link *link = s->links; link != NULL; link = link->next)
+            if (name == SO_RCVTIMEO)
+                wire_set_receive_timeout(link, &ep->wire);
+            else if (link->fd != -1)
+                setsockopt(link->fd, SOL_SOCKET, name, &timeout, sizeof timeout);
     return 0;
 }
 
@@ -1043,8 +1124,9 @@ int endpoint_set_option(struct endpoint *ep, int level, int name, const void *va
     }
     if (ep->session == NULL)
         return setsockopt(ep->fd, level, name, value, size);
-    for (struct link *link = ep->session->links; link != NULL; link = link->next)
-        if (link->fd != -1)
-            result |= setsockopt(link->fd, level, name, value, size);
+    for (struct session *s = ep->session; s != NULL; s = s->next)
+        for (struct link *link = s->links; link != NULL; link = link->next)
+            if (link->fd != -1)
+                result |= setsockopt(link->fd, level, name, value, size);
     return result;
 }

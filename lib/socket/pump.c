@@ -7,6 +7,8 @@
 
 #include "config/config.h"
 #include "keeper/keeper.h"
+#include "session/front.h"
+#include "socket/inner.h"
 
 enum { READY_MOST = 64, POLL_ON_STACK = 32 };
 
@@ -40,19 +42,19 @@ static void lose(struct endpoint *ep, struct link *link)
 
     link->must_close = false;
     pump_close(ep, link);
-    session_link_lost(ep->session, link, why);
+    session_link_lost(link->session, link, why);
 }
 
 static void opened(struct endpoint *ep, struct link *link)
 {
     link->used_s = clock_seconds();
-    session_link_opened(ep->session, link);
+    session_link_opened(link->session, link);
     update_interest(ep, link);
 }
 
 static void open_link(struct endpoint *ep, struct link *link)
 {
-    struct cluster *cluster = ep->session->cluster;
+    struct cluster *cluster = link->session->cluster;
     enum wire_result r = WIRE_LOST;
 
     if (cluster != NULL && cluster_is_dead(cluster, link->host, link->port))
@@ -71,7 +73,7 @@ static void open_link(struct endpoint *ep, struct link *link)
     case WIRE_AGAIN:
     case WIRE_INTERRUPTED:
         link->state = LINK_CONNECTING;
-        link->connect_by_ms = clock_now_ms() + ep->session->settings.connect_timeout_ms;
+        link->connect_by_ms = clock_now_ms() + link->session->settings.connect_timeout_ms;
         update_interest(ep, link);
         break;
     case WIRE_LOST:
@@ -85,7 +87,7 @@ static enum wire_result fill(struct endpoint *ep, struct link *link, bool wait)
     enum wire_result r = wire_fill(link, wait);
 
     if (r == WIRE_DONE)
-        session_link_received(ep->session, link);
+        session_link_received(link->session, link);
     else if (r == WIRE_LOST)
         lose(ep, link);
     return r;
@@ -97,7 +99,7 @@ static void lose_after_reading(struct endpoint *ep, struct link *link)
     int why = link->error;
 
     while (wire_fill(link, false) == WIRE_DONE)
-        session_link_received(ep->session, link);
+        session_link_received(link->session, link);
     link->error = why;
     lose(ep, link);
 }
@@ -131,7 +133,7 @@ static void flush(struct endpoint *ep, struct link *link)
         lose(ep, link);
         return;
     }
-    if (ep->session->state == SESSION_PLAIN)
+    if (link->session->state == SESSION_PLAIN)
         link_forget_flushed(link);
     update_interest(ep, link);
 }
@@ -141,8 +143,9 @@ static bool can_flush(const struct link *link)
     return link->fd != -1 && link_is_open(link) && link_unflushed(link);
 }
 
-static void carry_out(struct endpoint *ep, struct link *link)
+static void carry_out(struct endpoint *ep, struct session *s, struct link *link)
 {
+    link->session = s;
     if (link->must_close) {
         link->out_received = link->out_flushed;
         lose(ep, link);
@@ -153,40 +156,84 @@ static void carry_out(struct endpoint *ep, struct link *link)
     }
 }
 
-/* Once a second at most, on an occasion: a link that nothing uses costs the server a client. */
-static void close_idle(struct endpoint *ep)
+/* A session with links that cost the server a client, though nothing uses them. */
+static void close_idle_of(struct endpoint *ep, struct session *s, uint32_t now_s)
 {
-    int64_t timeout_ms = ep->session->settings.link_idle_timeout_ms;
-    uint32_t now_s = clock_seconds();
+    int64_t timeout_ms = s->settings.link_idle_timeout_ms;
 
-    if (ep->looked_s == now_s || timeout_ms == 0)
-        return;
-    ep->looked_s = now_s;
-    for (struct link *link = ep->session->links; link != NULL; link = link->next)
-        if (link->state == LINK_UP && link->fd != -1 && link != ep->session->home &&
-            !session_holds(ep->session, link) && link->sent.head == NULL &&
-            link->waiting.head == NULL && !link_unflushed(link) &&
-            session_link_is_idle(ep->session, link) &&
+    for (struct link *link = s->links; link != NULL && timeout_ms > 0; link = link->next)
+        if (link->state == LINK_UP && link->fd != -1 && link != s->home &&
+            !session_holds(s, link) && link->sent.head == NULL && link->waiting.head == NULL &&
+            !link_unflushed(link) && session_link_is_idle(s, link) &&
             (int64_t)(now_s - link->used_s) * 1000 > timeout_ms) {
             pump_close(ep, link);
             link->state = LINK_IDLE;
         }
 }
 
-void pump_orders(struct endpoint *ep)
+/* Once a second at most, on an occasion. */
+static void close_idle(struct endpoint *ep)
 {
+    uint32_t now_s = clock_seconds();
+
+    if (ep->looked_s == now_s)
+        return;
+    ep->looked_s = now_s;
+    for (struct session *s = ep->session; s != NULL; s = s->next)
+        close_idle_of(ep, s, now_s);
+}
+
+static void lose_inner(struct endpoint *ep, struct link *link)
+{
+    int why;
+    struct session *inner = front_detach(ep->session, link, &why);
+
+    for (struct link *of = inner->links; of != NULL; of = of->next)
+        pump_close(ep, of);
+    session_destroy(inner);
+    session_link_lost(ep->session, link, why);
+}
+
+/* At the other end of a front's links are sessions. */
+static void carry_out_front(struct endpoint *ep, struct link *link)
+{
+    if (link->must_close && link->inner != NULL)
+        lose_inner(ep, link);
+    else if (link->state == LINK_WANTED && inner_open(ep, link))
+        session_link_opened(ep->session, link);
+    else if (link->state == LINK_WANTED)
+        session_link_lost(ep->session, link, link->error);
+}
+
+static bool carry_out_all(struct endpoint *ep)
+{
+    bool any = ep->session->front != NULL && front_exchange(ep->session);
     struct link *link;
 
+    for (struct session *s = ep->session; s != NULL; s = s->next)
+        while ((link = session_next_dirty(s)) != NULL) {
+            any = true;
+            if (s->front != NULL)
+                carry_out_front(ep, link);
+            else
+                carry_out(ep, s, link);
+        }
+    return any;
+}
+
+void pump_orders(struct endpoint *ep)
+{
     close_idle(ep);
-    while ((link = session_next_dirty(ep->session)) != NULL)
-        carry_out(ep, link);
+    while (carry_out_all(ep) && ep->session->front != NULL)
+        ;
 }
 
 bool pump_unflushed(const struct endpoint *ep)
 {
-    for (const struct link *link = ep->session->links; link != NULL; link = link->next)
-        if (can_flush(link))
-            return true;
+    for (const struct session *s = ep->session; s != NULL; s = s->next)
+        for (const struct link *link = s->links; link != NULL; link = link->next)
+            if (can_flush(link))
+                return true;
     return false;
 }
 
@@ -258,12 +305,35 @@ bool pump_call_keeper(struct endpoint *ep)
     if (!wire_waits_alone(&ep->wire))
         return false;
     ep->wire.alone = false;
-    for (struct link *link = ep->session->links; link != NULL; link = link->next)
-        wire_set_receive_timeout(link, &ep->wire);
     keeper_start();
-    if (ep->session->cluster != NULL)
-        cluster_suspect(ep->session->cluster);
+    for (struct session *s = ep->session; s != NULL; s = s->next) {
+        for (struct link *link = s->links; link != NULL; link = link->next)
+            wire_set_receive_timeout(link, &ep->wire);
+        if (s->cluster != NULL)
+            cluster_suspect(s->cluster);
+    }
     return true;
+}
+
+/* Counts the links that can answer. False: there is something else to wait for. */
+static bool count_answering(const struct session *s, struct link **last, int *count)
+{
+    for (struct link *link = s->links; link != NULL; link = link->next) {
+        if (link->waiting.head != NULL || link->state == LINK_CONNECTING || can_flush(link))
+            return false;
+        if (link->fd == -1 || (link->sent.head == NULL && link->greetings == 0 && link != s->probe))
+            continue;
+        *last = link;
+        ++*count;
+    }
+    return true;
+}
+
+static struct link *next_answer(const struct session *s)
+{
+    struct link *link = session_next_answer(s);
+
+    return link != NULL && link->inner != NULL ? session_next_answer(link->inner) : link;
 }
 
 /* The link to wait for when nothing but an answer can come next: the one that can answer, or of
@@ -274,18 +344,12 @@ static struct link *next_to_answer(const struct endpoint *ep, bool of_several)
     struct link *lone = NULL;
     int count = 0;
 
-    for (struct link *link = ep->session->links; link != NULL; link = link->next) {
-        if (link->waiting.head != NULL || link->state == LINK_CONNECTING || can_flush(link))
+    for (const struct session *s = ep->session; s != NULL; s = s->next)
+        if (!count_answering(s, &lone, &count))
             return NULL;
-        if (link->fd == -1 || (link->sent.head == NULL && link->greetings == 0 &&
-                               link != ep->session->probe))
-            continue;
-        lone = link;
-        count++;
-    }
     if (session_due(ep->session) >= 0)
         return NULL;
-    return count <= 1 ? lone : of_several ? session_next_answer(ep->session) : NULL;
+    return count <= 1 ? lone : of_several ? next_answer(ep->session) : NULL;
 }
 
 static int milliseconds_until(int64_t at)
@@ -316,9 +380,19 @@ static int count_open(const struct endpoint *ep)
 {
     int count = 0;
 
-    for (const struct link *link = ep->session->links; link != NULL; link = link->next)
-        count += link->fd != -1;
+    for (const struct session *s = ep->session; s != NULL; s = s->next)
+        for (const struct link *link = s->links; link != NULL; link = link->next)
+            count += link->fd != -1;
     return count;
+}
+
+static struct pollfd poll_for(const struct link *link)
+{
+    uint32_t wanted = wanted_events(link);
+
+    return (struct pollfd){
+        .fd = link->fd,
+        .events = (short)((wanted & EPOLLIN ? POLLIN : 0) | (wanted & EPOLLOUT ? POLLOUT : 0))};
 }
 
 /* Parallel arrays: what is polled, and whose it is. */
@@ -326,15 +400,12 @@ static int gather(const struct endpoint *ep, struct pollfd *fds, struct link **l
 {
     int count = 0;
 
-    for (struct link *link = ep->session->links; link != NULL; link = link->next)
-        if (link->fd != -1) {
-            uint32_t wanted = wanted_events(link);
-
-            links[count] = link;
-            fds[count++] = (struct pollfd){.fd = link->fd,
-                                           .events = (short)((wanted & EPOLLIN ? POLLIN : 0) |
-                                                             (wanted & EPOLLOUT ? POLLOUT : 0))};
-        }
+    for (const struct session *s = ep->session; s != NULL; s = s->next)
+        for (struct link *link = s->links; link != NULL; link = link->next)
+            if (link->fd != -1) {
+                links[count] = link;
+                fds[count++] = poll_for(link);
+            }
     return count;
 }
 

@@ -133,20 +133,25 @@ static size_t choose(const struct candidate *candidates, size_t count, int64_t l
     return winner >= 0 ? (size_t)winner : first;
 }
 
-static void choose_endpoint(struct seed *seed, const struct config_listener *l, bool async)
+bool seed_choose_of(struct seed *seed, const struct config_cluster *cluster, int family,
+                    int64_t limit_ms)
 {
     struct candidate candidates[TRIED_MOST];
-    int64_t limit_ms = async && l->connect_timeout_ms > ASYNC_MS ? ASYNC_MS : l->connect_timeout_ms;
     size_t count = 0;
 
-    for (int i = 0; i < l->cluster->endpoint_count && count < TRIED_MOST; i++)
-        count += look_up(&l->cluster->endpoints[i], seed->dialled.ss_family, candidates + count,
-                         TRIED_MOST - count);
+    for (int i = 0; i < cluster->endpoint_count && count < TRIED_MOST; i++)
+        count += look_up(&cluster->endpoints[i], family, candidates + count, TRIED_MOST - count);
     if (count == 0)
-        return; /* no name is known: the dialled address may be right after all */
+        return false;
     count = choose(candidates, count, limit_ms);
     seed->address = candidates[count].address;
     seed->length = candidates[count].length;
+    return true;
+}
+
+int64_t seed_limit_ms(const struct config_listener *l, bool async)
+{
+    return async && l->connect_timeout_ms > ASYNC_MS ? ASYNC_MS : l->connect_timeout_ms;
 }
 
 bool seed_choose(struct seed *seed, const struct sockaddr *dialled, socklen_t length, bool async)
@@ -166,8 +171,10 @@ bool seed_choose(struct seed *seed, const struct sockaddr *dialled, socklen_t le
         !text_of(dialled, length, host, &port))
         return true;
     listener = config_listener(config_get(), host, port);
+    /* Where no name is known, the dialled address may be right after all. */
     if (listener->cluster != NULL)
-        choose_endpoint(seed, listener, async);
+        (void)seed_choose_of(seed, listener->cluster, dialled->sa_family,
+                             seed_limit_ms(listener, async));
     errno = error;
     return true;
 }

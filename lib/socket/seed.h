@@ -5,6 +5,7 @@
 #define REDISROUTE_SOCKET_SEED_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/socket.h>
 
 struct seed {
@@ -18,6 +19,14 @@ struct seed {
  * the cluster is known, endpoints are tried side by side: for the connect timeout, or, where that
  * would hold up an event loop (`async`), a tenth of a second. False: an address that is none. */
 bool seed_choose(struct seed *, const struct sockaddr *dialled, socklen_t length, bool async);
+
+struct config_cluster;
+struct config_listener;
+
+/* Any endpoint of a cluster that is alive; `address` of the seed is set. They are tried for
+ * `limit_ms`. False: none has an address of that family (AF_UNSPEC: of any). */
+bool seed_choose_of(struct seed *, const struct config_cluster *, int family, int64_t limit_ms);
+int64_t seed_limit_ms(const struct config_listener *, bool async);
 
 static inline const struct sockaddr *seed_address(const struct seed *seed)
 {

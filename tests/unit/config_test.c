@@ -86,6 +86,39 @@ static void our_own_form_says_the_same(void **state)
     config_destroy(config);
 }
 
+static void routes_by_prefix(void **state)
+{
+    struct config *config = load(FIXTURE("routes.yaml") ":" FIXTURE("routes_istio.yaml"));
+    const struct config_listener *l = config_listener(config, "127.0.0.9", 6379);
+    const struct config_route *r = l->routes;
+
+    (void)state;
+    assert_true(config_has_routes(l) && l->case_insensitive);
+    assert_string_equal(r->prefix, "user:");
+    assert_false(r->remove_prefix);
+    assert_string_equal(r->all.cluster->name, "users");
+    assert_null(r->reads.cluster);
+    assert_string_equal(r->mirrors->cluster->name, "shadow");
+    assert_true(r->mirrors->exclude_reads && config->any_mirror);
+    r = r->next;
+    assert_string_equal(r->prefix, "user:session:");
+    assert_true(r->remove_prefix);
+    assert_string_equal(r->all.cluster->name, "sessions");
+    assert_string_equal(r->reads.cluster->name, "sessions_copy");
+    r = r->next;
+    assert_string_equal(r->prefix, "");
+    assert_null(r->next);
+    assert_string_equal(l->catch_all->all.cluster->name, "rest");
+    assert_string_equal(l->cluster->name, "rest");
+    l = config_listener(config, "127.0.0.9", 6380);
+    assert_true(config_has_routes(l));
+    assert_null(l->catch_all);
+    assert_string_equal(l->cluster->name, "outbound|6379||a.redis.svc.cluster.local");
+    assert_string_equal(l->routes->next->reads.cluster->endpoints[0].host,
+                        "c.redis.svc.cluster.local");
+    config_destroy(config);
+}
+
 static void nothing_is_a_configuration_too(void **state)
 {
     struct config *config = load("");
@@ -281,6 +314,66 @@ static void logins_are_those_of_the_cluster_or_else_of_the_process(void **state)
     config_destroy(config);
 }
 
+static void routes_are_refused_with_their_place(void **state)
+{
+    static const struct {
+        const char *text, *complaint;
+    } rows[] = {
+        {"routes: [{prefix: a, cluster: x}, {prefix: a, cluster: x}]",
+         "f:6:50: listeners[0].redis_proxy.prefix_routes.routes[1]: the prefix \"a\" has a "
+         "route already, in f:6"},
+        {"case_insensitive: true\n      routes: [{prefix: Ab, cluster: x}, {prefix: aB, cluster: "
+         "x}]",
+         "f:7:51: listeners[0].redis_proxy.prefix_routes.routes[1]: the prefix \"aB\" has a "
+         "route already, in f:7"},
+        {"routes: [{prefix: a, cluster: gone}]",
+         "f:6:37: listeners[0].redis_proxy.prefix_routes.routes[0].cluster: there is no cluster "
+         "\"gone\"; there are \"x\""},
+        {"routes: [{prefix: a, cluster: x, read_command_policy: {cluster: gone}}]",
+         "f:6:71: listeners[0].redis_proxy.prefix_routes.routes[0].read_command_policy.cluster: "
+         "there is no cluster \"gone\""},
+        {"routes: [{prefix: a, cluster: x, request_mirror_policy: [{cluster: gone}]}]",
+         "routes[0].request_mirror_policy[0]: there is no cluster \"gone\""},
+        {"routes: [{prefix: a, cluster: x, read_command_policy: {}}]",
+         "routes[0].read_command_policy: the field \"cluster\" is missing"},
+        {"routes: [{prefix: a}]", "routes[0]: the field \"cluster\" is missing"},
+        {"routes: {prefix: a}", "f:6:15: listeners[0].redis_proxy.prefix_routes.routes: is a map"},
+        {"routes: [{prefix: [a], cluster: x}]", "routes[0].prefix: is a list"},
+        {"routes: [{prefix: a, cluster: x, remove_prefix: maybe}]",
+         "routes[0].remove_prefix: \"maybe\" is not true or false"},
+        {"routes: [{prefix: a, cluster: x, key_formatter: \"%KEY%-b\"}]",
+         "f:6:55: listeners[0].redis_proxy.prefix_routes.routes[0].key_formatter: keys are not "
+         "rewritten here, but for remove_prefix; possible is %KEY%"},
+        {"routes: [{prefx: a, cluster: x}]",
+         "f:6:17: listeners[0].redis_proxy.prefix_routes.routes[0]: there is no field \"prefx\" "
+         "here; is \"prefix\" meant?"},
+        {"catch_all_route: {prefix: a, cluster: x}",
+         "catch_all_route.prefix: the catch_all_route has no prefix: it is for keys that no route "
+         "has"},
+        {"routes: []", "there is neither a catch_all_route nor a route: no key has a cluster"},
+        {"case_insensitive: 2\n      routes: [{cluster: x}]",
+         "case_insensitive: \"2\" is not true or false"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct complaint complaint = {""};
+        struct config *config;
+        char text[1024];
+
+        snprintf(text, sizeof text,
+                 "listeners:\n- address: 1.2.3.4:1\n  redis_proxy:\n"
+                 "    settings: {op_timeout: 1s}\n    prefix_routes:\n      %s\n"
+                 "clusters: [{name: x, endpoints: [h:1]}]\n",
+                 rows[i].text);
+        config = config_parse("f", text, strlen(text), &complaint);
+        if (config != NULL)
+            fail_msg("%s: was taken", text);
+        if (strstr(complaint.text, rows[i].complaint) == NULL)
+            fail_msg("%s:\n    %s\nand not\n    %s", text, complaint.text, rows[i].complaint);
+    }
+}
+
 static void a_file_that_is_not_there_is_refused(void **state)
 {
     struct complaint complaint = {""};
@@ -327,6 +420,8 @@ int main(void)
         cmocka_unit_test(istios_documents_load_as_they_stand),
         cmocka_unit_test(the_order_of_files_does_not_matter),
         cmocka_unit_test(our_own_form_says_the_same),
+        cmocka_unit_test(routes_by_prefix),
+        cmocka_unit_test(routes_are_refused_with_their_place),
         cmocka_unit_test(nothing_is_a_configuration_too),
         cmocka_unit_test(wrong_is_refused_with_its_place_and_what_is_right),
         cmocka_unit_test(the_spelling_is_the_users),

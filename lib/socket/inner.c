@@ -1,0 +1,122 @@
+#include "socket/inner.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config.h"
+#include "session/front.h"
+
+static void set_common(struct session_settings *settings, const struct config *config,
+                       const struct config_listener *l)
+{
+    settings->failover_timeout_ms = l->failover_timeout_ms;
+    settings->connect_timeout_ms = l->connect_timeout_ms;
+    settings->link_idle_timeout_ms = config->link_idle_timeout_ms;
+    settings->refresh = (struct config_refresh){.redirect_threshold = -1};
+}
+
+/* Nothing of what is about single nodes: its inner sessions have that. */
+void inner_configure_front(struct session_settings *settings)
+{
+    const struct config *config = config_get();
+
+    set_common(settings, config,
+               config_listener(config, settings->dialled_host, settings->dialled_port));
+    settings->read_policy = READ_MASTER;
+    settings->mirrors = NULL;
+}
+
+static void configure(struct session_settings *settings)
+{
+    const struct config *config = config_get();
+    const struct config_listener *l =
+        config_listener(config, settings->dialled_host, settings->dialled_port);
+    struct upstream u =
+        upstreams_find(settings->dialled_host, settings->dialled_port, settings->upstream);
+
+    set_common(settings, config, l);
+    settings->read_policy = (enum read_policy)l->read_policy;
+    settings->read_your_writes_ms = config->read_your_writes_ms;
+    settings->zone = config->zone;
+    settings->no_redirection = !l->redirection;
+    settings->mirrors = u.mirrors;
+    if (u.cluster == NULL)
+        return;
+    settings->logins = config_logins(config, u.cluster);
+    settings->refresh = u.cluster->refresh;
+    if (u.cluster->connect_timeout_ms > 0)
+        settings->connect_timeout_ms = u.cluster->connect_timeout_ms;
+}
+
+/* Errors name the cluster. */
+static bool name_link(struct link *link, const char *name)
+{
+    char *copy;
+
+    if (strcmp(link->name, name) == 0)
+        return true;
+    copy = strdup(name);
+    if (copy == NULL)
+        return false;
+    free(link->name);
+    link->name = copy;
+    return true;
+}
+
+static struct session *create(const struct session *front, const struct link *link,
+                              const struct seed *seed)
+{
+    char host[46], port[8];
+    struct session_settings settings = {.host = host,
+                                        .clock = front->settings.clock,
+                                        .configure = configure,
+                                        .is_inner = true,
+                                        .upstream = (uint16_t)(link->port - 1),
+                                        .dialled_port = front->settings.dialled_port};
+    struct session *inner;
+
+    if (getnameinfo(seed_address(seed), seed->length, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
+        return NULL;
+    settings.port = (uint16_t)strtoul(port, NULL, 10);
+    memcpy(settings.dialled_host, front->settings.dialled_host, sizeof settings.dialled_host);
+    configure(&settings);
+    inner = session_create(&settings);
+    if (inner == NULL)
+        return NULL;
+    inner->home->address = seed->address;
+    inner->home->address_length = seed->length;
+    return inner;
+}
+
+bool inner_open_at(struct endpoint *ep, struct link *link, const struct seed *seed)
+{
+    struct session *front = ep->session;
+    const struct upstream *u = &front_upstreams(front)->list[link->port - 1];
+    struct session *inner = name_link(link, u->cluster->name) ? create(front, link, seed) : NULL;
+
+    if (inner == NULL) {
+        link->error = ENOMEM;
+        return false;
+    }
+    front_attach(front, link, inner);
+    return true;
+}
+
+bool inner_open(struct endpoint *ep, struct link *link)
+{
+    const struct upstream *u = &front_upstreams(ep->session)->list[link->port - 1];
+    const struct config_listener *l = config_listener(
+        config_get(), ep->session->settings.dialled_host, ep->session->settings.dialled_port);
+    struct seed seed = {.length = 0};
+
+    if (seed_choose_of(&seed, u->cluster, AF_UNSPEC,
+                       seed_limit_ms(l, ep->kind != ENDPOINT_BLOCKING)))
+        return inner_open_at(ep, link, &seed);
+    (void)name_link(link, u->cluster->name);
+    link->error = EHOSTUNREACH;
+    return false;
+}
