@@ -1,11 +1,27 @@
 """A real cluster, by the fixture of the C tests: REDISROUTE_CLUSTER_MAIN names the program."""
 
 import os
+import socket
 import subprocess
 import time
 
 import pytest
 import redis
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def reads(ports):
+    """How many GETs these nodes have executed, as they say themselves."""
+    total = 0
+    for port in ports:
+        with redis.Redis(port=port) as node:
+            total += node.info("commandstats").get("cmdstat_get", {}).get("calls", 0)
+    return total
 
 
 def cluster(masters, replicas):

@@ -82,23 +82,96 @@ async def test_cancelled(r):
     assert await r.set("k", "v") and await r.get("k") == b"v"
 
 
+async def test_pubsub_is_cancelled(r):
+    async with r.pubsub(ignore_subscribe_messages=True) as pubsub:
+        await pubsub.subscribe("channel")
+
+        async def first():
+            async for message in pubsub.listen():
+                return message
+
+        task = asyncio.create_task(first())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await r.ping()
+
+
+async def test_watch(r):
+    async def increase(pipe):
+        n = int(await pipe.get("{t}n") or 0)
+        pipe.multi()
+        pipe.set("{t}n", n + 1)
+
+    assert await r.transaction(increase, "{t}n") == [True]
+    async with r.pipeline() as pipe:
+        await pipe.watch("{t}n")
+        await r.set("{t}n", 5)
+        pipe.multi()
+        pipe.get("{t}n")
+        with pytest.raises(redis.WatchError):
+            await pipe.execute()
+
+
+async def test_iterators_locks_and_scripts(r):
+    await r.mset({key: 1 for key in KEYS})
+    found = {key async for key in r.scan_iter("key:*", count=7)}
+    assert found == {key.encode() for key in KEYS}
+    async with r.lock("lock", timeout=10) as lock:
+        assert not await r.lock("lock", timeout=10).acquire(blocking=False)
+        assert await lock.owned()
+    script = r.register_script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
+    assert [await script(keys=[f"script:{key}"], args=[2]) for key in KEYS] == [2] * len(KEYS)
+
+
+async def test_a_blocking_pool(url):
+    pool = redisroute.asyncio.BlockingConnectionPool.from_url(url, max_connections=2, timeout=60)
+    client = redis.asyncio.Redis.from_pool(pool)
+    await asyncio.gather(*(client.incr("blocking") for _ in range(100)))
+    assert await client.get("blocking") == b"100"
+    await client.aclose()
+
+
+async def test_health_checks(url):
+    pool = redisroute.asyncio.ConnectionPool.from_url(url, health_check_interval=0.05)
+    client = redis.asyncio.Redis.from_pool(pool)
+    assert await client.set("k", "v")
+    await asyncio.sleep(0.1)
+    assert await client.get("k") == b"v"
+    await client.aclose()
+
+
+def test_uvloop(url):
+    import uvloop
+
+    async def main():
+        pool = redisroute.asyncio.ConnectionPool.from_url(url)
+        client = redis.asyncio.Redis.from_pool(pool)
+        await asyncio.gather(*(client.set(key, i) for i, key in enumerate(KEYS)))
+        value = b"x" * 100000
+        async with client.pipeline(transaction=False) as pipe:
+            for i in range(100):
+                pipe.set(f"large:{i}", value).get(f"large:{i}")
+            assert await pipe.execute() == [True, value] * 100
+        waiter = asyncio.create_task(client.blpop("list", 60))
+        await client.rpush("list", "x")
+        assert await asyncio.wait_for(waiter, 60) is not None
+        await client.aclose()
+
+    loop = uvloop.new_event_loop()
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()
+
+
 async def test_refused():
     pool = redisroute.asyncio.ConnectionPool(host="127.0.0.1", port=1, retry=None)
     client = redis.asyncio.Redis.from_pool(pool)
     with pytest.raises(redis.ConnectionError):
         await client.ping()
     await client.aclose()
-
-
-async def test_patch(url):
-    redisroute.patch()
-    try:
-        client = redis.asyncio.Redis.from_url(url)
-        await client.mset({key: 1 for key in KEYS})
-        assert await client.dbsize() == len(KEYS)
-        await client.aclose()
-    finally:
-        redisroute.unpatch()
 
 
 async def test_the_stream_pair(url):

@@ -2,13 +2,14 @@
 
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import time
 
 import pytest
 import redis
+
+from conftest import free_port
 
 EXAMPLES = pathlib.Path(os.environ["REDISROUTE_SOURCE"]) / "examples" / "python"
 WORDS = "the more words there are the more masters have some of the words".split()
@@ -18,9 +19,7 @@ COUNTS = "are 1\nhave 1\nmasters 1\nmore 2\nof 1\nsome 1\nthe 3\nthere 1\nwords 
 @pytest.fixture
 def server(tmp_path):
     """The port of a server that is no cluster."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         ["redis-server", "--port", str(port), "--save", "", "--dir", str(tmp_path)],
         stdout=subprocess.DEVNULL,

@@ -6,16 +6,9 @@ import redis.asyncio
 
 import redisroute
 import redisroute.asyncio
+from conftest import reads
 
 READS = 50
-
-
-def reads(ports):
-    total = 0
-    for port in ports:
-        with redis.Redis(port=port) as node:
-            total += node.info("commandstats").get("cmdstat_get", {}).get("calls", 0)
-    return total
 
 
 @pytest.mark.parametrize("policy", ["MASTER", "REPLICA"])
@@ -41,6 +34,25 @@ async def test_asyncio(pair):
     for number in range(READS):
         await client.get(f"key:{number}")
     await client.aclose()
+    assert reads(replicas) - before == READS
+
+
+def test_the_small_client(pair):
+    masters, replicas = pair
+    before = reads(replicas)
+    with redisroute.connect(f"redis://127.0.0.1:{masters[0]}?read_policy=replica") as client:
+        for number in range(READS):
+            client.command("GET", f"key:{number}")
+    assert reads(replicas) - before == READS
+
+
+def test_a_blocking_pool(pair):
+    masters, replicas = pair
+    before = reads(replicas)
+    pool = redisroute.BlockingConnectionPool(port=masters[0], read_policy="REPLICA", timeout=5)
+    with redis.Redis.from_pool(pool) as client:
+        for number in range(READS):
+            client.get(f"key:{number}")
     assert reads(replicas) - before == READS
 
 

@@ -2,35 +2,44 @@
 
     redis.Redis(connection_pool=redisroute.ConnectionPool.from_url("redis://any-node:6379"))
 
-See ConnectionPool, patch, connect; redisroute.asyncio and redisroute.valkey.
+See ConnectionPool, patch, connect, statistics, check_config; redisroute.asyncio and redisroute.valkey.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._connection import patch, unpatch
 from ._library import version
+from ._patch import Patch, patch, unpatch
 from .client import Client, Error, Pipeline, ReplyError, connect
+from .process import Statistic, check_config, count_commands, statistics, statistics_text
 from .session import Session
 
 if TYPE_CHECKING:
     from . import asyncio as asyncio
     from . import valkey as valkey
+    from .redis_py import BlockingConnectionPool as BlockingConnectionPool
     from .redis_py import Connection as Connection
     from .redis_py import ConnectionPool as ConnectionPool
 
 __version__ = "0.1.0"
 __all__ = [
+    "BlockingConnectionPool",
     "Client",
     "Connection",
     "ConnectionPool",
     "Error",
+    "Patch",
     "Pipeline",
     "ReplyError",
     "Session",
+    "Statistic",
+    "check_config",
     "connect",
+    "count_commands",
     "patch",
+    "statistics",
+    "statistics_text",
     "unpatch",
     "version",
 ]
@@ -40,7 +49,7 @@ def __getattr__(name: str) -> Any:
     # redis-py and valkey-py are imported by those who use them.
     import importlib
 
-    if name in ("Connection", "ConnectionPool"):
+    if name in ("BlockingConnectionPool", "Connection", "ConnectionPool"):
         return getattr(importlib.import_module("redisroute.redis_py"), name)
     if name in ("asyncio", "valkey"):
         return importlib.import_module(f"redisroute.{name}")

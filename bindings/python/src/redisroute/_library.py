@@ -9,8 +9,7 @@ from typing import Any
 import cffi
 
 ffi = cffi.FFI()
-ffi.cdef(
-    """
+ffi.cdef("""
     typedef struct redisRouteSession redisRouteSession;
     typedef struct {
         size_t size; int connect_timeout_ms; const char *read_policy;
@@ -27,8 +26,10 @@ ffi.cdef(
     void redisRouteInterrupt(redisRouteSession *session);
     void redisRouteClose(redisRouteSession *session);
     const char *redisRouteErrorText(const redisRouteSession *session);
-    """
-)
+    int redisRouteCheckConfig(const char *files, char *why, size_t size);
+    void redisRouteSetCommandStats(int on);
+    size_t redisRouteStatsText(char *to, size_t size);
+    """)
 
 
 @functools.lru_cache(maxsize=None)

@@ -155,14 +155,10 @@ async def open_connection(
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
-async def connect(connection: Any) -> None:
+async def connect(connection: Any, read_policy: Optional[str]) -> None:
     """The _connect of an asynchronous connection of redis-py."""
     connection._reader, connection._writer = await asyncio.wait_for(
-        open_connection(
-            connection.host,
-            connection.port,
-            read_policy=getattr(connection, "read_policy", None),
-        ),
+        open_connection(connection.host, connection.port, read_policy=read_policy),
         connection.socket_connect_timeout,
     )
 
@@ -175,4 +171,4 @@ class SessionConnection:
         super().__init__(*args, **kwargs)
 
     async def _connect(self) -> None:
-        await connect(self)
+        await connect(self, self.read_policy)

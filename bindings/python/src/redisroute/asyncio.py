@@ -1,17 +1,28 @@
-"""redis.asyncio: redisroute.asyncio.Connection and redisroute.asyncio.ConnectionPool."""
+"""redis.asyncio: redisroute.asyncio.Connection, ConnectionPool and BlockingConnectionPool."""
 
 from __future__ import annotations
 
 from redis.asyncio import connection as _redis
 
-from ._connection import pool_class
+from ._connection import SessionPool
 from ._stream import SessionConnection
 
 
 class Connection(SessionConnection, _redis.Connection):
-    """redis.asyncio's Connection over a session."""
+    """redis.asyncio's Connection over a session. It takes what that takes, and `read_policy`."""
 
 
-ConnectionPool = pool_class("redis.asyncio", Connection)
+class ConnectionPool(SessionPool, _redis.ConnectionPool):
+    """redis.asyncio's ConnectionPool, of connections that are sessions: see
+    redisroute.ConnectionPool. No thread: the session's descriptor is in the loop."""
 
-__all__ = ["Connection", "ConnectionPool"]
+    of = Connection
+
+
+class BlockingConnectionPool(SessionPool, _redis.BlockingConnectionPool):
+    """redis.asyncio's BlockingConnectionPool, of connections that are sessions."""
+
+    of = Connection
+
+
+__all__ = ["BlockingConnectionPool", "Connection", "ConnectionPool"]

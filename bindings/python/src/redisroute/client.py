@@ -202,20 +202,25 @@ def connect(
     password: Optional[str] = None,
     timeout: Optional[float] = None,
     connect_timeout: Optional[float] = None,
+    read_policy: Optional[str] = None,
 ) -> Client:
     """A client of the cluster that this node belongs to. `url`: redis://[user:password@]host[:port]
-    with `timeout` and `connect_timeout` (seconds) as arguments here or in the query."""
+    with `timeout` and `connect_timeout` (seconds) and `read_policy` ("REPLICA" …) as arguments here
+    or in the query."""
     parts = urlsplit(url if "://" in url else f"redis://{url}")
     if parts.scheme != "redis" or parts.path.strip("/") not in ("", "0"):
         raise ValueError(f"redisroute: redis://host:port is supported, not {url}")
-    query = {name: float(values[-1]) for name, values in parse_qs(parts.query).items()}
-    if unknown := set(query) - {"timeout", "connect_timeout"}:
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    if unknown := set(query) - {"timeout", "connect_timeout", "read_policy"}:
         raise ValueError(f"redisroute: unknown in the URL: {', '.join(sorted(unknown))}")
     session = Session(
         parts.hostname or "127.0.0.1",
         parts.port or 6379,
-        connect_timeout=query.get("connect_timeout", connect_timeout),
-        timeout=query.get("timeout", timeout),
+        connect_timeout=(
+            float(query["connect_timeout"]) if "connect_timeout" in query else connect_timeout
+        ),
+        timeout=float(query["timeout"]) if "timeout" in query else timeout,
+        read_policy=query.get("read_policy", read_policy),
     )
     client = Client(session)
     username = username or (unquote(parts.username) if parts.username else None)

@@ -13,8 +13,23 @@ from typing import Any, Optional, Union
 from ._library import ffi, library, text
 
 READ_SIZE = 65536
+_new_memory = ffi.new_allocator(should_clear_after_alloc=False)
 # What the C library takes at most for a wait, in milliseconds.
 _LONGEST_MS = 2**31 - 1
+
+
+# One and the same since Python 3.10.
+_TimedOut: Any = type("timeout", tuple({socket.timeout: 0, TimeoutError: 0}), {})
+
+
+class _Memory(threading.local):
+    """What a thread reads into before it makes bytes of it."""
+
+    def __init__(self) -> None:
+        self.chars: Any = _new_memory("char[]", READ_SIZE)
+
+
+_memory = _Memory()
 
 
 def _milliseconds(timeout: Optional[float]) -> int:
@@ -36,8 +51,7 @@ def _open(
     if handle == ffi.NULL:
         number = ffi.errno
         raise OSError(number, text(library().redisRouteErrorText(ffi.NULL)))
-    # Collected as garbage, it is closed.
-    return ffi.gc(handle, library().redisRouteClose)
+    return handle
 
 
 class Session:
@@ -74,7 +88,6 @@ class Session:
         self.settimeout(timeout)
         handle = _open(host, port, connect_timeout, read_policy)
         self._fd = self._lib.redisRouteFd(handle)
-        self._into = ffi.new("char[]", READ_SIZE)
         self._handle = handle
         if wait:
             try:
@@ -123,16 +136,23 @@ class Session:
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Up to `size` bytes, waiting for the first as long as the timeout says; b"" at the end.
-        Of the flags only MSG_PEEK is known."""
+        Of the flags only MSG_PEEK is known, which never waits."""
         with self._lock:
-            if not self._peeked:
-                n = self._receive(self._into, min(size, READ_SIZE))
-                data: bytes = ffi.buffer(self._into, n)[:]
-            else:
-                data, self._peeked = self._peeked[:size], self._peeked[size:]
             if flags & socket.MSG_PEEK:
-                self._peeked = data + self._peeked
-            return data
+                return self._peek(size)
+            if self._peeked:
+                data, self._peeked = self._peeked[:size], self._peeked[size:]
+                return data
+            into = _memory.chars
+            return bytes(ffi.buffer(into, self._receive(into, min(size, READ_SIZE))))
+
+    def _peek(self, size: int) -> bytes:
+        if not self._peeked:
+            data = self.receive_now()
+            if data is None:
+                raise BlockingIOError(errno.EAGAIN, "redisroute: nothing to read yet")
+            self._peeked = data
+        return self._peeked[:size]
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """recv into memory of the caller's; the number of bytes, 0 at the end."""
@@ -160,7 +180,13 @@ class Session:
         with self._lock:
             handle, self._handle = self._handle, None
             if handle is not None:
-                ffi.release(handle)
+                self._lib.redisRouteClose(handle)
+
+    def __del__(self) -> None:
+        # Not the handle's own destructor: in a cycle of garbage that may come before the finalizer
+        # of a connection that still calls shutdown.
+        if getattr(self, "_handle", None) is not None:
+            self.close()
 
     # --- what only a session has ---
 
@@ -190,9 +216,13 @@ class Session:
     def receive_now(self) -> Optional[bytes]:
         """What there is to read; None: nothing now, b"": the end."""
         with self._lock:
-            n = self._lib.redisRouteRead(self._open_handle(), self._into, READ_SIZE)
+            if self._peeked:
+                peeked, self._peeked = self._peeked, b""
+                return peeked
+            into = _memory.chars
+            n = self._lib.redisRouteRead(self._open_handle(), into, READ_SIZE)
             if n >= 0:
-                return bytes(ffi.buffer(self._into, n))
+                return bytes(ffi.buffer(into, n))
             if ffi.errno == errno.EAGAIN:
                 return None
             raise self._error()
@@ -226,7 +256,7 @@ class Session:
             if number == errno.EAGAIN and self._timeout == 0:
                 raise BlockingIOError(number, "redisroute: nothing to read yet")
             if number == errno.EAGAIN:
-                raise socket.timeout("timed out")
+                raise _TimedOut("timed out")
             if number != errno.EINTR:
                 raise self._error()
             # A signal whose handler did not raise: wait on for what is left of the time.

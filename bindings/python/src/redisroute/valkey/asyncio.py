@@ -1,17 +1,28 @@
-"""valkey.asyncio: Connection and ConnectionPool over sessions."""
+"""valkey.asyncio: redisroute.valkey.asyncio.Connection, ConnectionPool and BlockingConnectionPool."""
 
 from __future__ import annotations
 
 from valkey.asyncio import connection as _valkey
 
-from .._connection import pool_class
+from .._connection import SessionPool
 from .._stream import SessionConnection
 
 
 class Connection(SessionConnection, _valkey.Connection):
-    """valkey.asyncio's Connection over a session."""
+    """valkey.asyncio's Connection over a session. It takes what that takes, and `read_policy`."""
 
 
-ConnectionPool = pool_class("valkey.asyncio", Connection)
+class ConnectionPool(SessionPool, _valkey.ConnectionPool):
+    """valkey.asyncio's ConnectionPool, of connections that are sessions: see
+    redisroute.ConnectionPool. No thread: the session's descriptor is in the loop."""
 
-__all__ = ["Connection", "ConnectionPool"]
+    of = Connection
+
+
+class BlockingConnectionPool(SessionPool, _valkey.BlockingConnectionPool):
+    """valkey.asyncio's BlockingConnectionPool, of connections that are sessions."""
+
+    of = Connection
+
+
+__all__ = ["BlockingConnectionPool", "Connection", "ConnectionPool"]
