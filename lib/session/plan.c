@@ -5,6 +5,7 @@
 #include "session/copy.h"
 #include "session/front.h"
 #include "session/lookup.h"
+#include "session/override.h"
 #include "session/reads.h"
 #include "session/scan.h"
 #include "session/script.h"
@@ -520,7 +521,7 @@ static size_t plan_some(struct session *s, const char *bytes, size_t length)
     while (done < length && may_plan(s)) {
         if (s->overrides == NULL)
             done += plan_known(s, bytes + done, length - done);
-        else if (!reads_begin_command(s, s->planned + done))
+        else if (!override_begin_command(s, s->planned + done))
             break;
         if (done == length || !may_plan(s))
             break;
@@ -528,7 +529,7 @@ static size_t plan_some(struct session *s, const char *bytes, size_t length)
         case PARSE_WHOLE:
             if (!plan_command(s, bytes + done, used))
                 return done;
-            reads_end_command(s);
+            override_end_command(s);
             done += used;
             break;
         case PARSE_EMPTY:

@@ -5,37 +5,14 @@
 
 #include "route/policy.h"
 #include "route/redirect.h"
+#include "session/flights.h"
 #include "session/transaction.h"
 
 enum {
-    FLIGHTS_FIRST = 16,
     SHARD_NODES_MAX = 256, /* more replicas of one shard than this are not read from */
     SHUN_MS = 1000,        /* a node that refuses to read is asked again after this */
     REDIRECTS_BY_POLICY = 1, /* then the master answers */
     REDIRECTS_MAX = 16,
-};
-
-/* What is under way in one slot. */
-struct flight {
-    uint32_t slot_and_one; /* 0: free */
-    uint32_t writes;       /* unanswered */
-    uint32_t away;         /* reads that other nodes than the owner are answering */
-    int64_t master_until_ms;
-};
-
-/* An open hash, which is rebuilt without what is over when it fills. */
-struct flights {
-    struct flight *entries;
-    uint32_t capacity; /* a power of two, or 0 */
-    uint32_t used;
-};
-
-/* The policy from a position of the application's stream on, or for one command. */
-struct override {
-    struct override *next;
-    uint64_t position;
-    enum read_policy policy;
-    bool stays;
 };
 
 struct reads {
@@ -48,73 +25,19 @@ struct reads {
     bool late;                  /* what was in flight at the beginning is not enlisted */
 };
 
-/* --- flights --- */
-
 static struct flight *find(const struct reads *reads, uint16_t slot)
 {
-    const struct flights *f = &reads->flights;
-
-    for (uint32_t i = slot; f->capacity > 0; i++) {
-        struct flight *entry = &f->entries[i & (f->capacity - 1)];
-
-        if (entry->slot_and_one == slot + 1u)
-            return entry;
-        if (entry->slot_and_one == 0)
-            break;
-    }
-    return NULL;
-}
-
-static struct flight *insert(struct flights *f, uint16_t slot)
-{
-    uint32_t i = slot;
-
-    while (f->entries[i & (f->capacity - 1)].slot_and_one != 0)
-        i++;
-    f->used++;
-    f->entries[i & (f->capacity - 1)].slot_and_one = slot + 1u;
-    return &f->entries[i & (f->capacity - 1)];
-}
-
-static bool is_over(const struct flight *entry, int64_t now_ms)
-{
-    return entry->slot_and_one == 0 ||
-           (entry->writes == 0 && entry->away == 0 && entry->master_until_ms <= now_ms);
-}
-
-static bool rebuild(struct flights *f, int64_t now_ms)
-{
-    struct flights fresh = {.capacity = FLIGHTS_FIRST};
-    uint32_t live = 0;
-
-    for (uint32_t i = 0; i < f->capacity; i++)
-        live += !is_over(&f->entries[i], now_ms);
-    while (fresh.capacity < 2 * (live + 1))
-        fresh.capacity *= 2;
-    fresh.entries = calloc(fresh.capacity, sizeof *fresh.entries);
-    if (fresh.entries == NULL)
-        return false;
-    for (uint32_t i = 0; i < f->capacity; i++)
-        if (!is_over(&f->entries[i], now_ms))
-            *insert(&fresh, (uint16_t)(f->entries[i].slot_and_one - 1)) = f->entries[i];
-    free(f->entries);
-    *f = fresh;
-    return true;
+    return flights_find(&reads->flights, slot);
 }
 
 /* NULL: out of memory, the session has ended. */
 static struct flight *make(struct session *s, uint16_t slot)
 {
-    struct flights *f = &s->reads->flights;
-    struct flight *entry = find(s->reads, slot);
+    struct flight *f = flights_take(&s->reads->flights, slot, session_now(s));
 
-    if (entry != NULL)
-        return entry;
-    if ((f->used + 1) * 4 > f->capacity * 3 && !rebuild(f, session_now(s))) {
+    if (f == NULL)
         session_end(s, ENOMEM);
-        return NULL;
-    }
-    return insert(f, slot);
+    return f;
 }
 
 /* --- what a part is --- */
@@ -573,23 +496,17 @@ bool reads_adopt(struct session *s)
 
 void reads_destroy(struct session *s)
 {
-    while (s->overrides != NULL) {
-        struct override *next = s->overrides->next;
-
-        free(s->overrides);
-        s->overrides = next;
-    }
     if (s->reads == NULL)
         return;
     free_maps(s->reads);
-    free(s->reads->flights.entries);
+    flights_deinit(&s->reads->flights);
     free(s->reads);
 }
 
-/* --- another policy --- */
-
-static bool begin_late(struct session *s)
+bool reads_begin_late(struct session *s)
 {
+    if (s->reads != NULL || s->topology == NULL || s->front != NULL)
+        return true;
     if (!reads_adopt(s)) {
         session_end(s, ENOMEM);
         return false;
@@ -598,79 +515,10 @@ static bool begin_late(struct session *s)
     return true;
 }
 
-static bool set_policy(struct session *s, enum read_policy policy, size_t ahead, bool stays)
-{
-    struct override *o, **at = &s->overrides;
-
-    bool nothing_new = s->reads == NULL && s->overrides == NULL && policy == s->policy;
-
-    if (s->state == SESSION_ENDED || s->state == SESSION_PLAIN || nothing_new)
-        return true;
-    session_unexpress(s);
-    o = malloc(sizeof *o);
-    if (o == NULL)
-        return false;
-    *o = (struct override){.position = s->planned + buffer_length(&s->in) + ahead,
-                           .policy = policy,
-                           .stays = stays};
-    while (*at != NULL)
-        at = &(*at)->next;
-    *at = o;
-    return s->reads != NULL || s->topology == NULL || s->front != NULL || begin_late(s);
-}
-
-bool session_set_read_policy(struct session *s, enum read_policy policy, size_t ahead, bool stays)
-{
-    s->policy_is_own |= stays;
-    return set_policy(s, policy, ahead, stays);
-}
-
-void reads_change_policy(struct session *s, enum read_policy policy)
-{
-    if (!set_policy(s, policy, 0, true))
-        session_end(s, ENOMEM);
-}
-
-/* The first policy begins when what was not enlisted is answered. */
-static bool may_begin(struct session *s)
+bool reads_have_begun(struct session *s)
 {
     if (s->reads == NULL || !s->reads->late)
         return true;
     s->reads->late = s->unanswered > 0;
     return !s->reads->late;
-}
-
-static void pop(struct session *s)
-{
-    struct override *o = s->overrides;
-
-    s->overrides = o->next;
-    free(o);
-}
-
-bool reads_begin_command(struct session *s, uint64_t position)
-{
-    for (struct override *o; (o = s->overrides) != NULL && o->position <= position;) {
-        enum read_policy before = s->policy;
-
-        if (!may_begin(s))
-            return false;
-        s->policy = o->policy;
-        if (!o->stays && !s->once) {
-            s->once = true;
-            s->policy_before = before;
-        } else if (o->stays) {
-            s->policy_before = o->policy;
-        }
-        pop(s);
-    }
-    return true;
-}
-
-void reads_end_command(struct session *s)
-{
-    if (!s->once)
-        return;
-    s->once = false;
-    s->policy = s->policy_before;
 }

@@ -20,8 +20,11 @@
 
 /* Takes a snapshot's nodes over, and begins with it if the policy demands it. False: out of memory. */
 bool reads_adopt(struct session *);
-/* The configuration says so, from the next command on. */
-void reads_change_policy(struct session *, enum read_policy);
+/* A policy was asked for, and the snapshot is there: begins with it, if it has not. False: out of
+ * memory; the session has ended. */
+bool reads_begin_late(struct session *);
+/* The first policy is in force when what was not enlisted is answered. */
+bool reads_have_begun(struct session *);
 void reads_destroy(struct session *);
 
 /* A part on its way to where it belongs. True: it was sent, or held, or answered here. */
@@ -51,10 +54,5 @@ void reads_express_undo(struct session *);
 /* A write was answered that was not enlisted; of a transaction, when there is no command. */
 void reads_wrote(struct session *, const struct command *, uint16_t slot);
 void reads_resume(struct session *, struct part *, const struct link *);
-
-/* Puts the policy in force that was asked for at this position of the stream. False: it cannot
- * be yet. */
-bool reads_begin_command(struct session *, uint64_t position);
-void reads_end_command(struct session *);
 
 #endif

@@ -7,6 +7,7 @@
 #include "session/feed.h"
 #include "session/front.h"
 #include "session/lookup.h"
+#include "session/override.h"
 #include "session/reads.h"
 #include "session/script.h"
 #include "session/transaction.h"
@@ -55,7 +56,7 @@ void session_configure(struct session *s)
     if (s->front != NULL)
         front_configure(s);
     else if (s->settings.read_policy != before && !s->policy_is_own)
-        reads_change_policy(s, s->settings.read_policy);
+        override_always(s, s->settings.read_policy);
 }
 
 void session_destroy(struct session *s)
@@ -70,6 +71,7 @@ void session_destroy(struct session *s)
     feeds_destroy(s);
     script_destroy(s);
     lookup_destroy(s);
+    override_destroy(s);
     reads_destroy(s);
     front_destroy(s);
     while (s->links != NULL) {
