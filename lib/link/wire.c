@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -56,6 +57,52 @@ bool wire_is_usable(const struct link *link)
         return false;
     n = recv(link->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return n > 0 || (n == -1 && (errno == EAGAIN || errno == EINTR));
+}
+
+static void remember_reuse(struct wire_settings *settings, int fd)
+{
+    struct wire_option reuse = {.level = SOL_SOCKET, .name = SO_REUSEADDR};
+    socklen_t size = sizeof reuse.value;
+
+    if (getsockopt(fd, reuse.level, reuse.name, &reuse.value, &size) == 0 && reuse.value != 0 &&
+        settings->option_count < WIRE_OPTIONS_MAX)
+        settings->options[settings->option_count++] = reuse;
+}
+
+/* An address that was bound has a port, too. */
+void wire_settings_learn(struct wire_settings *settings, int fd)
+{
+    union {
+        struct sockaddr_storage any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } source = {0};
+    socklen_t length = sizeof source;
+
+    if (getsockname(fd, (struct sockaddr *)&source, &length) != 0 || length > sizeof source.any)
+        return;
+    settings->family = source.any.ss_family;
+    if (source.any.ss_family == AF_INET ? source.in.sin_port == 0 : source.in6.sin6_port == 0)
+        return;
+    /* The port is that socket's own. */
+    source.in.sin_port = 0; /* at the same place in both */
+    settings->source = source.any;
+    settings->source_length = length;
+    remember_reuse(settings, fd);
+}
+
+_Static_assert(offsetof(struct sockaddr_in, sin_port) == offsetof(struct sockaddr_in6, sin6_port),
+               "one assignment is for both");
+
+/* Ports are chosen by connect(), which knows what is free for that destination. */
+static bool bind_source(const struct link *link, const struct wire_settings *settings)
+{
+    static const struct wire_option late = {IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1};
+
+    if (settings->source_length == 0 || settings->source.ss_family != link->address.ss_family)
+        return true;
+    setsockopt(link->fd, late.level, late.name, &late.value, sizeof late.value);
+    return bind(link->fd, (const struct sockaddr *)&settings->source, settings->source_length) == 0;
 }
 
 static bool resolve(struct link *link)
@@ -147,6 +194,8 @@ enum wire_result wire_open(struct link *link, const struct wire_settings *settin
     atomic_store(&link->cut, false);
     remember_identity(link);
     apply(link, settings);
+    if (!bind_source(link, settings))
+        return lost(link, errno);
     if (connect(link->fd, (struct sockaddr *)&link->address, link->address_length) == 0) {
         make_blocking(link);
         return WIRE_DONE;

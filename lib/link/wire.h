@@ -18,6 +18,10 @@ struct wire_option {
 };
 
 struct wire_settings {
+    struct sockaddr_storage source; /* that the application bound its socket to */
+    socklen_t source_length;        /* 0: it did not */
+    sa_family_t family;             /* of names that have addresses of both; AF_UNSPEC: any */
+    int64_t connect_timeout_ms;     /* the application's own; 0: the configuration's */
     struct wire_option options[WIRE_OPTIONS_MAX];
     int option_count;
     struct timeval receive_timeout; /* zero: none */
@@ -40,6 +44,9 @@ enum wire_result {
     WIRE_INTERRUPTED, /* by a signal, while waiting */
     WIRE_LOST,        /* link->error says why; 0: closed by the server */
 };
+
+/* What the application asked of a socket that is not connected yet is asked of all. */
+void wire_settings_learn(struct wire_settings *, int fd);
 
 /* Begins to connect to link->host, or to link->address when it is set. WIRE_AGAIN: under way. */
 enum wire_result wire_open(struct link *, const struct wire_settings *);

@@ -213,7 +213,8 @@ static void free_endpoint(struct endpoint *ep)
     free(ep);
 }
 
-static struct endpoint *create(int fd, const struct seed *seed, bool async)
+static struct endpoint *create(int fd, const struct seed *seed, const struct wire_settings *wire,
+                               bool async)
 {
     struct endpoint *ep = calloc(1, sizeof *ep);
 
@@ -227,6 +228,7 @@ static struct endpoint *create(int fd, const struct seed *seed, bool async)
     ep->address_length = seed->dialled_length;
     ep->seed = seed->address;
     ep->seed_length = seed->length;
+    ep->wire = *wire;
     if ((async && (!make_session(ep) || !become_poller(ep))) || !descriptor_set(fd, ep)) {
         free_endpoint(ep);
         return NULL;
@@ -248,12 +250,13 @@ bool endpoint_is_connecting_to(const struct endpoint *ep, const struct sockaddr 
     return fstat(ep->fd, &st) == 0 && !S_ISSOCK(st.st_mode);
 }
 
-struct endpoint *endpoint_create(int fd, const struct seed *seed, bool async)
+struct endpoint *endpoint_create(int fd, const struct seed *seed, const struct wire_settings *wire,
+                                 bool async)
 {
     return plain_by_now(seed_address(seed)) && !logs_in(seed) &&
                    !has_routes((const struct sockaddr *)&seed->dialled)
                ? NULL
-               : create(fd, seed, async);
+               : create(fd, seed, wire, async);
 }
 
 bool endpoint_create_tapped(int fd, const struct sockaddr *address, socklen_t length)
@@ -410,7 +413,9 @@ static void settle(struct endpoint *ep)
 
 struct endpoint *endpoint_create_stream(int fd, const struct seed *seed, int64_t connect_timeout_ms)
 {
-    struct endpoint *ep = create(fd, seed, true);
+    struct wire_settings wire = {.family = seed->address.ss_family,
+                                 .connect_timeout_ms = connect_timeout_ms};
+    struct endpoint *ep = create(fd, seed, &wire, true);
 
     if (ep == NULL) {
         close(fd);
@@ -717,6 +722,9 @@ static ssize_t read_long(struct endpoint *ep, void *to, size_t size, int64_t wai
         return ep->tap != NULL ? read(ep->fd, to, size) : -1;
     if (!is_blocking(ep) && ep->poller != NULL)
         return read_ready(ep, to, size);
+    /* What other servers have said meanwhile comes with what this one will. */
+    if (ep->session->tracking != 0 && ep->poller != NULL)
+        pump_ready(ep);
     return read_waiting(ep, to, size, waited_ms);
 }
 

@@ -55,9 +55,10 @@ struct endpoint {
     socklen_t seed_length;
 };
 
-/* For a socket on which connect() was called; `async` when hiredis' asynchronous
+/* For a socket on which connect() was called, with what was asked of it before; `async` when hiredis' asynchronous
  * layer did. NULL: the descriptor stays an ordinary one. */
-struct endpoint *endpoint_create(int fd, const struct seed *, bool async);
+struct endpoint *endpoint_create(int fd, const struct seed *, const struct wire_settings *,
+                                 bool async);
 
 /* For the audit: the descriptor stays what it is, what is written to it is looked at. Any address, or
  * none (NULL). False: it is not looked at. */

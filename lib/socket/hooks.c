@@ -13,6 +13,14 @@
 /* NOLINTBEGIN: the linker's names */
 int __real___redisAppendCommand(redisContext *c, const char *command, size_t length);
 int __wrap___redisAppendCommand(redisContext *c, const char *command, size_t length);
+int __real_redisContextConnectTcp(redisContext *c, const char *addr, int port,
+                                  const struct timeval *timeout);
+int __wrap_redisContextConnectTcp(redisContext *c, const char *addr, int port,
+                                  const struct timeval *timeout);
+int __real_redisContextConnectBindTcp(redisContext *c, const char *addr, int port,
+                                      const struct timeval *timeout, const char *source);
+int __wrap_redisContextConnectBindTcp(redisContext *c, const char *addr, int port,
+                                      const struct timeval *timeout, const char *source);
 int hiredis_redisFreeKeepFd(redisContext *c);
 redisContext *hiredis_redisConnectFd(int fd);
 int hiredis_redisBufferWrite(redisContext *c, int *done);
@@ -21,6 +29,7 @@ int hiredis_redisAsyncSetConnectCallback(redisAsyncContext *ac, redisConnectCall
 /* NOLINTEND */
 
 static _Thread_local bool connecting_async;
+static _Thread_local int64_t connect_timeout_ms;
 
 bool hooks_connecting_async(void)
 {
@@ -30,6 +39,41 @@ bool hooks_connecting_async(void)
 void hooks_set_connecting_async(bool async)
 {
     connecting_async = async;
+}
+
+int64_t hooks_connect_timeout_ms(void)
+{
+    return connect_timeout_ms;
+}
+
+/* hiredis enforces it on the first connection with a poll of its own. */
+static void set_connect_timeout(const struct timeval *timeout)
+{
+    connect_timeout_ms = 0;
+    if (timeout != NULL && timeout->tv_sec >= 0 && timeout->tv_usec >= 0)
+        connect_timeout_ms = (int64_t)timeout->tv_sec * 1000 + (timeout->tv_usec + 999) / 1000;
+}
+
+int __wrap_redisContextConnectTcp(redisContext *c, const char *addr, int port,
+                                  const struct timeval *timeout)
+{
+    int result;
+
+    set_connect_timeout(timeout);
+    result = __real_redisContextConnectTcp(c, addr, port, timeout);
+    connect_timeout_ms = 0;
+    return result;
+}
+
+int __wrap_redisContextConnectBindTcp(redisContext *c, const char *addr, int port,
+                                      const struct timeval *timeout, const char *source)
+{
+    int result;
+
+    set_connect_timeout(timeout);
+    result = __real_redisContextConnectBindTcp(c, addr, port, timeout, source);
+    connect_timeout_ms = 0;
+    return result;
 }
 
 /* The descriptor that the program's loop watches never becomes writable. Where hiredis

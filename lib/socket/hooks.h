@@ -4,12 +4,15 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct redisAsyncContext;
 
 /* The connect() under way in this thread is the asynchronous layer's. */
 bool hooks_connecting_async(void);
 void hooks_set_connecting_async(bool async);
+/* Its time limit, of whichever layer it is; 0: none. */
+int64_t hooks_connect_timeout_ms(void);
 /* hiredis has just asked the program's loop for a write event. */
 void hooks_write_event_wanted(struct redisAsyncContext *);
 

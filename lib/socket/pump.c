@@ -52,6 +52,12 @@ static void opened(struct endpoint *ep, struct link *link)
     update_interest(ep, link);
 }
 
+static int64_t connect_timeout_ms(const struct endpoint *ep, const struct link *link)
+{
+    return ep->wire.connect_timeout_ms > 0 ? ep->wire.connect_timeout_ms
+                                           : link->session->settings.connect_timeout_ms;
+}
+
 static void open_link(struct endpoint *ep, struct link *link)
 {
     struct cluster *cluster = link->session->cluster;
@@ -73,7 +79,7 @@ static void open_link(struct endpoint *ep, struct link *link)
     case WIRE_AGAIN:
     case WIRE_INTERRUPTED:
         link->state = LINK_CONNECTING;
-        link->connect_by_ms = clock_now_ms() + link->session->settings.connect_timeout_ms;
+        link->connect_by_ms = clock_now_ms() + connect_timeout_ms(ep, link);
         update_interest(ep, link);
         break;
     case WIRE_LOST:

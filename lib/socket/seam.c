@@ -42,6 +42,7 @@ int seam_connect(int fd, const struct sockaddr *address, socklen_t length)
     bool routed = (address->sa_family == AF_INET || address->sa_family == AF_INET6) &&
                   !config_get()->off;
     bool async = hooks_connecting_async();
+    struct wire_settings wire = {.connect_timeout_ms = hooks_connect_timeout_ms()};
     struct seed seed;
     int result, error;
 
@@ -53,10 +54,11 @@ int seam_connect(int fd, const struct sockaddr *address, socklen_t length)
         return connect_tapped(fd, address, length);
     if (!routed || !seed_choose(&seed, address, length, async))
         return connect(fd, address, length);
+    wire_settings_learn(&wire, fd);
     result = connect(fd, seed_address(&seed), seed.length);
     error = errno;
     if (result == 0 || error == EINPROGRESS)
-        endpoint_create(fd, &seed, async);
+        endpoint_create(fd, &seed, &wire, async);
     errno = error;
     return result;
 }

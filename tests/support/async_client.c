@@ -50,9 +50,14 @@ void async_open(struct async_client *client, struct loop *loop, int port)
 
 void async_open_host(struct async_client *client, struct loop *loop, const char *host, int port)
 {
-    client->loop = loop;
     client->port = port;
-    client->ac = redisAsyncConnect(host, port);
+    async_attach(client, loop, redisAsyncConnect(host, port));
+}
+
+void async_attach(struct async_client *client, struct loop *loop, redisAsyncContext *ac)
+{
+    client->loop = loop;
+    client->ac = ac;
     ck_assert_ptr_nonnull(client->ac);
     ck_assert_msg(!client->ac->err, "redisAsyncConnect: %s", client->ac->errstr);
     client->ac->data = client;

@@ -28,6 +28,8 @@ struct async_client {
  * test when redisAsyncConnect itself fails. */
 void async_open(struct async_client *client, struct loop *loop, int port);
 void async_open_host(struct async_client *client, struct loop *loop, const char *host, int port);
+/* … with a context that is connecting already. */
+void async_attach(struct async_client *client, struct loop *loop, redisAsyncContext *ac);
 
 /* redisAsyncDisconnect, and turns until the disconnect callback has come, with REDIS_OK. */
 void async_close(struct async_client *client);
