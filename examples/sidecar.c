@@ -23,6 +23,7 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +39,8 @@
 enum {
     CHUNK = 64 * 1024,
     KEPT_MOST = 1024 * 1024, /* bytes of commands without an answer, for each client */
-    LINGER_S = 10,           /* for who sends no more and gets no more either */
+    LINGER_S = 10,           /* at the end, for who gets no replies any more */
+    ALIVE_S = 15,            /* how often a silent client's machine is asked whether it is there */
     EVENTS = 256,
 };
 
@@ -49,11 +51,22 @@ struct watch {
     struct client *client;
 };
 
+/* Counts the values of RESP that pass: commands one way, replies the other. */
+struct tally {
+    uint64_t whole;
+    uint64_t body;   /* bytes of a bulk string still to come, its end of line included */
+    uint64_t inside; /* values still to come of an array that has begun */
+    bool is_push;    /* what has begun is nobody's reply */
+    char line[32];   /* as far as it has come; of a longer one the beginning */
+    size_t length;
+};
+
 struct client {
     struct client *previous, *next;
     struct watch socket, session_watch;
     redisRouteSession *session; /* opened with the first bytes */
-    char *replies;              /* what the client has not taken yet; NULL: it took all */
+    struct tally asked, answered;
+    char *replies; /* what the client has not taken yet; NULL: it took all */
     size_t replies_at, replies_end;
     bool sent_all; /* its sending side is shut down */
     bool ended;    /* the session is; what it said last is on its way */
@@ -98,6 +111,66 @@ static bool watch_for(struct watch *watch, unsigned events)
         return epoll_ctl(sidecar.poller, EPOLL_CTL_DEL, watch->fd, NULL) == 0;
     return epoll_ctl(sidecar.poller, before == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, watch->fd,
                      &event) == 0;
+}
+
+/* --- counting --- */
+
+static void tally_line(struct tally *t)
+{
+    char kind = t->line[0];
+    uint64_t count = (uint64_t)strtoull(t->line + 1, NULL, 10);
+    bool is_null = t->line[1] == '-';
+
+    if (t->inside > 0)
+        t->inside--;
+    else
+        t->is_push = kind == '>';
+    if (strchr("*~>", kind) && !is_null)
+        t->inside += count;
+    else if (strchr("%|", kind))
+        t->inside += 2 * count + (kind == '|'); /* what has the attributes comes behind them */
+    else if (strchr("$=!", kind) && !is_null)
+        t->body = count + 2;
+}
+
+static void tally_count(struct tally *t)
+{
+    if (t->body == 0 && t->inside == 0 && !t->is_push)
+        t->whole++;
+}
+
+/* One line, or as much of it as there is. How many bytes that was. */
+static size_t tally_some(struct tally *t, const char *bytes, size_t length)
+{
+    const char *end = memchr(bytes, '\n', length);
+    size_t taken = end ? (size_t)(end - bytes) + 1 : length;
+
+    for (size_t i = 0; i < taken && t->length < sizeof t->line - 1; i++)
+        if (bytes[i] != '\r' && bytes[i] != '\n')
+            t->line[t->length++] = bytes[i];
+    if (end && t->length > 0) {
+        t->line[t->length] = '\0';
+        t->length = 0;
+        tally_line(t);
+        tally_count(t);
+    }
+    return taken;
+}
+
+static void tally_add(struct tally *t, const char *bytes, size_t length)
+{
+    while (length > 0) {
+        size_t taken = t->body < length ? (size_t)t->body : length;
+
+        if (taken > 0) {
+            t->body -= taken;
+            tally_count(t);
+        } else {
+            taken = tally_some(t, bytes, length);
+        }
+        bytes += taken;
+        length -= taken;
+    }
 }
 
 /* --- clients --- */
@@ -223,6 +296,7 @@ static void read_commands(struct client *c)
         c->sent_all = true;
         return;
     }
+    tally_add(&c->asked, commands, (size_t)length);
     if (!c->session)
         open_session(c);
     if (!c->ended && redisRouteWrite(c->session, commands, (size_t)length) != 0)
@@ -238,9 +312,10 @@ static void carry_replies(struct client *c)
     for (int i = 0; i < ROUNDS && !c->gone && send_kept(c) && !c->ended && c->session; i++) {
         ssize_t length = redisRouteRead(c->session, replies, sizeof replies);
 
-        if (length > 0)
+        if (length > 0) {
+            tally_add(&c->answered, replies, (size_t)length);
             send_or_keep(c, replies, (size_t)length);
-        else if (length == 0)
+        } else if (length == 0)
             c->ended = true;
         else if (errno == EAGAIN || errno == EINTR)
             break;
@@ -249,12 +324,24 @@ static void carry_replies(struct client *c)
     }
 }
 
+static bool tally_is_between(const struct tally *t)
+{
+    return t->body == 0 && t->inside == 0 && t->length == 0;
+}
+
+/* On a cluster redisRouteKept says so, and counts what was sent of a command without an end; a
+ * server that is no cluster is spoken to as it is, and there the replies are counted. */
+static bool has_all_replies(const struct client *c)
+{
+    return !c->session || (c->answered.whole >= c->asked.whole &&
+                           (redisRouteKept(c->session) == 0 || !tally_is_between(&c->asked)));
+}
+
 static bool is_done(const struct client *c)
 {
     if (c->replies)
         return false;
-    return c->ended ||
-           ((c->sent_all || sidecar.ending) && (!c->session || redisRouteKept(c->session) == 0));
+    return c->ended || ((c->sent_all || sidecar.ending) && has_all_replies(c));
 }
 
 static void serve(struct client *c, bool readable)
@@ -279,9 +366,21 @@ static void serve(struct client *c, bool readable)
         drop(c);
 }
 
+/* A client that closed its socket looks like one that shut down its sending side, until its machine
+ * is asked. */
+static void set_options(int fd)
+{
+    int one = 1, alive_s = ALIVE_S;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &alive_s, sizeof alive_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &alive_s, sizeof alive_s);
+}
+
 static void accept_clients(void)
 {
-    int fd, one = 1;
+    int fd;
 
     while ((fd = accept4(sidecar.listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
         struct client *c = calloc(1, sizeof *c);
@@ -290,7 +389,7 @@ static void accept_clients(void)
             close(fd);
             return;
         }
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        set_options(fd);
         c->socket = (struct watch){.fd = fd, .client = c};
         c->session_watch = (struct watch){.fd = -1, .client = c};
         c->moved = now();
@@ -313,7 +412,7 @@ static void look_around(void)
 
     for (struct client *c = sidecar.clients; c; c = next) {
         next = c->next;
-        if ((c->sent_all || sidecar.ending) && now() - c->moved > LINGER_S)
+        if (sidecar.ending && now() - c->moved > LINGER_S)
             drop(c);
     }
     if (!sidecar.ending)
