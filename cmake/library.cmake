@@ -3,6 +3,11 @@
 
 file(GLOB core_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/lib/*/*.c")
 list(FILTER core_sources EXCLUDE REGEX "/lib/socket/")
+if(REDISROUTE_TLS)
+    list(FILTER core_sources EXCLUDE REGEX "/tls_none\\.c$")
+else()
+    list(FILTER core_sources EXCLUDE REGEX "/(openssl|tls_profile|link/tls)\\.c$")
+endif()
 file(GLOB socket_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/lib/socket/*.c")
 list(FILTER socket_sources EXCLUDE REGEX "/hooks_[^/]*\\.c$")
 list(APPEND socket_sources "${hiredis_hooks}.c")
@@ -17,6 +22,9 @@ foreach(target redisroute_core redisroute_socket)
 endforeach()
 
 target_include_directories(redisroute_core SYSTEM PRIVATE "${yaml_include}")
+if(REDISROUTE_TLS)
+    target_include_directories(redisroute_core SYSTEM PRIVATE "${openssl_include}")
+endif()
 target_link_libraries(redisroute_core PUBLIC "${yaml_library}")
 
 function(redisroute_library target)

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source examples/cluster.sh
 
-packages=(cmake make gcc pkg-config libhiredis-dev libyaml-dev redis-server redis-tools)
+packages=(cmake make gcc pkg-config libhiredis-dev libyaml-dev libssl-dev redis-server redis-tools)
 
 say() {
     printf '\n\033[1m== %s\033[0m\n' "$*"

@@ -41,7 +41,7 @@ is_debian13=
 
 packages=(
     # to build
-    cmake gcc make pkg-config libhiredis-dev libyaml-dev
+    cmake gcc make pkg-config libhiredis-dev libyaml-dev libssl-dev openssl
     # to test
     libcmocka-dev check libsubunit-dev libevent-dev libev-dev libuv1-dev
     redis-server redis-tools curl procps python3

@@ -49,6 +49,15 @@ typedef struct redisRouteOptions {
     int connect_timeout_ms; /* for the connection to the dialled node; 0: the kernel's own limit */
     const char *read_policy; /* "MASTER", "PREFER_REPLICA" … as in the environment, in any case;
                                 NULL: the configuration's */
+    /* TLS on every connection of the session. Nonzero: as the following says, and nothing of what
+     * the configuration says of TLS; 0: as the configuration says. The files are read here. */
+    int tls;
+    const char *tls_ca;          /* a file of PEM certificates, or a folder; NULL: the system's */
+    const char *tls_certificate; /* files of the client's certificate and its key; NULL: none */
+    const char *tls_key;
+    const char *tls_server_name; /* that certificates have to be for; NULL: the host that was given,
+                                    or the node's own address or name */
+    int tls_no_verify;           /* nonzero: servers are not asked who they are */
 } redisRouteOptions;
 
 /* Begins to connect to any node of a cluster, or to a server that is none, which

@@ -38,6 +38,9 @@ void config_destroy(struct config *config)
 {
     if (config == NULL)
         return;
+    tls_profile_unref(config->tls.profile);
+    for (struct config_cluster *c = config->clusters; c != NULL; c = c->next)
+        tls_profile_unref(c->tls.profile);
     arena_deinit(config->arena);
     free(config->arena);
     free(config);
@@ -229,6 +232,30 @@ const struct config_login *config_logins(const struct config *config,
                : cluster->logins;
 }
 
+struct tls_profile *config_tls_of(const struct config *config, const struct config_cluster *cluster)
+{
+    return cluster != NULL && cluster->tls.said ? cluster->tls.profile : config->tls.profile;
+}
+
+/* A variable of the environment that is wrong refuses no file; but whoever asked for TLS there gets
+ * no connections without it. */
+static bool complete_tls(struct reader *r, struct config *config)
+{
+    struct complaint complaint = {""};
+    struct reader of_environment = {.arena = r->arena, .complaint = &complaint, .target = config};
+
+    if (!r->with_environment || !settings_tls_in_environment())
+        return tls_finish(r, NULL, &config->tls);
+    if (tls_finish(&of_environment, NULL, &config->tls))
+        return true;
+    log_write(LOG_ERROR, "REDISROUTE_TLS: %s%s", complaint.text,
+              config->tls.on ? "; no connection will be opened" : "; it is as if it were not set");
+    if (config->tls.on)
+        config->tls.profile = tls_profile_create_broken(complaint.text);
+    return !config->tls.on || config->tls.profile != NULL ||
+           complain(r->complaint, "out of memory");
+}
+
 /* What listeners leave open is the process', and so is what the environment says. */
 static bool complete(struct reader *r, struct config *config)
 {
@@ -238,7 +265,8 @@ static bool complete(struct reader *r, struct config *config)
     struct config_login *logins = NULL;
 
     if ((config->mirror_count > 0 && mirrors == NULL) || !check_logins(r, config) ||
-        (login_is_said(&config->login) && !login_add(r, &logins, &config->login, "", 0)))
+        (login_is_said(&config->login) && !login_add(r, &logins, &config->login, "", 0)) ||
+        !complete_tls(r, config))
         return false;
     config->elsewhere = (struct config_listener){.host = "",
                                                  .stat_prefix = "",
@@ -247,7 +275,8 @@ static bool complete(struct reader *r, struct config *config)
                                                  .mirrors = mirrors,
                                                  .logins = logins,
                                                  .failover_timeout_ms = config->failover_timeout_ms,
-                                                 .connect_timeout_ms = config->connect_timeout_ms};
+                                                 .connect_timeout_ms = config->connect_timeout_ms,
+                                                 .tls = config->tls.profile};
     config->logins_are_environments = login_in_environment();
     config->any_mirror = mirrors != NULL;
     config->any_command_stats = config->command_stats;
@@ -257,6 +286,7 @@ static bool complete(struct reader *r, struct config *config)
         set_routes(config, l, mirror, mirrors);
         l->logins = config_logins(config, l->cluster);
         set_timeouts(config, l);
+        l->tls = config_tls_of(config, l->cluster);
         config->any_command_stats |= l->command_stats;
     }
     return true;
@@ -268,7 +298,8 @@ static struct config *make(const char *files, enum environment environment,
                            struct complaint *complaint)
 {
     struct config *config = create(complaint);
-    struct reader r = {.complaint = complaint, .target = config};
+    struct reader r = {
+        .complaint = complaint, .target = config, .with_environment = environment};
 
     if (config == NULL)
         return NULL;

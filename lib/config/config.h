@@ -10,6 +10,7 @@
 #include "config/complaint.h"
 #include "config/login.h"
 #include "config/read_policy.h"
+#include "config/tls.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -40,6 +41,7 @@ struct config_cluster {
     struct config_refresh refresh;
     struct config_login *logins;      /* those for one server first; NULL: none */
     struct login_text login;          /* the short form, while it is being read */
+    struct config_tls tls;
     const struct reader_place *place; /* NULL: named by nobody but those who use it */
 };
 
@@ -91,6 +93,7 @@ struct config_listener {
     const struct config_login *logins; /* the cluster's, or the process' */
     int64_t failover_timeout_ms; /* these two: the process', bounded by what is said here */
     int64_t connect_timeout_ms;
+    struct tls_profile *tls; /* NULL: none. The configuration's own */
     const struct reader_place *place;
 };
 
@@ -122,6 +125,7 @@ struct config {
     int64_t mirror_queue_bytes; /* for each target */
     struct login_text login;
     struct login_text mirror_login; /* for `mirrors` */
+    struct config_tls tls;
     bool command_stats;
     const char *stats_file; /* empty: none */
     int64_t stats_interval_ms;
@@ -165,6 +169,8 @@ const struct config_listener *config_listener(const struct config *, const char 
 
 /* What is said first on connections to a cluster; NULL: nothing. */
 const struct config_login *config_logins(const struct config *, const struct config_cluster *);
+/* How connections to a cluster are secured; NULL: not at all. */
+struct tls_profile *config_tls_of(const struct config *, const struct config_cluster *);
 
 /* Reads files as REDISROUTE_CONFIG names them, and nothing else: no environment. NULL, and a
  * complaint: refused. To be given to config_destroy. */

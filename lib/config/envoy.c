@@ -596,8 +596,10 @@ static const struct field cluster_fields[] = {
     {"per_connection_buffer_limit_bytes", take_any, 0, NULL, 0, 0, false},
     {"respect_dns_ttl", take_any, 0, NULL, 0, 0, false},
     {"upstream_connection_options", take_any, 0, NULL, 0, 0, false},
-    {"transport_socket", take_refused, 0, "TLS is not supported yet", 0, 0, false},
-    {"transport_socket_matches", take_refused, 0, "TLS is not supported yet", 0, 0, false},
+    {"transport_socket", take_transport_socket, IN_CLUSTER(tls), NULL, 0, 0, false},
+    TLS_FIELDS(struct config_cluster, tls),
+    {"transport_socket_matches", take_refused, 0, "is not supported; a transport_socket is", 0, 0,
+     false},
     {"typed_extension_protocol_options", login_take_options, IN_CLUSTER(logins), NULL, 0, 0, false},
     {"username", take_text, IN_CLUSTER(login.username), NULL, 0, 0, false},
     {"password", login_take_password, IN_CLUSTER(login.password), NULL, 0, 0, false},
@@ -633,6 +635,7 @@ bool envoy_add_cluster(struct reader *r, const struct yaml_node *node)
     if (cluster == NULL)
         return false;
     cluster->refresh.redirect_threshold = -1;
+    tls_default(&cluster->tls);
     cluster->place = reader_place(r, node);
     if (cluster->place == NULL || !reader_map(r, node, cluster_fields, cluster))
         return false;
@@ -651,5 +654,5 @@ bool envoy_add_cluster(struct reader *r, const struct yaml_node *node)
                                  "there is a cluster \"%.100s\" already, in %s:%d", cluster->name,
                                  (*end)->place->file, (*end)->place->line);
     *end = cluster;
-    return true;
+    return tls_finish(r, node, &cluster->tls);
 }

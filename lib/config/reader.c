@@ -347,7 +347,7 @@ static bool refuse_unknown(struct reader *r, const struct yaml_node *key, const 
     for (size_t i = 0; i < FIELDS_MOST && field_at(table, i) != NULL; i++) {
         names[i] = field_at(table, i)->name;
         distance_now = distance(key->text, is_camel ? in_camel_case(names[i], camel) : names[i]);
-        if (distance_now < best) {
+        if (distance_now < best && distance_now < strlen(names[i])) {
             best = distance_now;
             near = names[i];
         }

@@ -18,6 +18,7 @@ struct reader {
     const char *file; /* NULL: the environment, where a value is one text, and may be terser */
     struct complaint *complaint;
     void *target; /* what is being read; the users' own */
+    bool with_environment; /* which has its say after the files */
     char path[READER_PATH_MOST];
 };
 

@@ -119,6 +119,7 @@ const struct field settings_fields[] = {
     {"audit_interval", take_duration, AT(audit_interval_ms), NULL, 100, DAY_MS, false},
     {"mirror_queue_bytes", take_number, AT(mirror_queue_bytes), NULL, 1024, INT64_C(1) << 32,
      false},
+    TLS_FIELDS(struct config, tls),
     {0},
 };
 
@@ -128,6 +129,7 @@ void settings_default(struct config *config)
     config->connect_timeout_ms = 5000;   /* Envoy's connect_timeout */
     config->link_idle_timeout_ms = 300000;
     config->zone = "";
+    tls_default(&config->tls);
     config->mirror_fraction = 1000000;
     config->mirror_flush_timeout_ms = 200;
     config->mirror_queue_bytes = 16 << 20;
@@ -214,6 +216,14 @@ bool settings_read_environment(struct config *config, bool again, struct complai
                   why.text);
     }
     return true;
+}
+
+bool settings_tls_in_environment(void)
+{
+    for (size_t i = 0; settings_fields[i].name != NULL; i++)
+        if (settings_fields[i].take == take_tls && remembered[i] != NULL)
+            return true;
+    return false;
 }
 
 bool settings_in_environment(const char *name)

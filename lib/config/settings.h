@@ -20,5 +20,7 @@ bool settings_read_environment(struct config *, bool again, struct complaint *);
 const char *settings_variable(const char *name);
 /* More than what is said by default or by files: it holds for all listeners and clusters. */
 bool settings_in_environment(const char *name);
+/* One of the settings of TLS is. */
+bool settings_tls_in_environment(void);
 
 #endif

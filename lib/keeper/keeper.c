@@ -16,6 +16,7 @@
 #include "keeper/report.h"
 #include "keeper/survey.h"
 #include "keeper/watch.h"
+#include "link/tls.h"
 #include "link/wire.h"
 #include "route/audit.h"
 #include "route/mirror.h"
@@ -34,6 +35,7 @@ static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t loop_lock = PTHREAD_MUTEX_INITIALIZER; /* held while the thread works */
 static _Atomic int wake_descriptor = -1;
 static _Atomic bool running;
+static _Atomic bool is_over; /* the thread does nothing more */
 static int keeper_epoll = -1;
 
 /* An eventfd's write fails only when it is readable already. */
@@ -89,6 +91,8 @@ static void *run(void *unused)
         due = clock_earlier(reload_advance(now, on_alarm), due);
         count = epoll_wait(keeper_epoll, events, EVENTS_MOST, due > now ? (int)(due - now) : 0);
         pthread_mutex_lock(&loop_lock);
+        if (atomic_load(&is_over))
+            break;
         if (count == -1 && errno != EINTR)
             break; /* the program closed our descriptor behind our back */
         for (int i = 0; i < count; i++)
@@ -154,8 +158,18 @@ static void on_alarm(void)
     wake();
 }
 
+/* Returns when the thread uses nothing any more that exit() takes away. */
+static void end(void)
+{
+    replay_flush();
+    atomic_store(&is_over, true);
+    pthread_mutex_lock(&loop_lock);
+    pthread_mutex_unlock(&loop_lock);
+}
+
 static void register_once(void)
 {
+    tls_at_exit(end);
     pthread_atfork(before_fork, after_fork, in_child);
     cluster_set_alarm(on_alarm);
     replay_configure(on_alarm);

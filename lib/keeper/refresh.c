@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 
 #include "base/clock.h"
+#include "keeper/dial.h"
 #include "keeper/keeper.h"
 #include "keeper/watch.h"
 #include "link/wire.h"
@@ -122,7 +123,6 @@ static bool write_questions(struct inquiry *q)
 
 static void ask(struct refresh *r, const struct node *node)
 {
-    static const struct wire_settings settings;
     struct inquiry *q = &r->inquiries[r->count];
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = q};
 
@@ -132,7 +132,7 @@ static void ask(struct refresh *r, const struct node *node)
         return;
     r->count++;
     r->open++;
-    if (!write_questions(q) || wire_open(q->link, &settings) == WIRE_LOST ||
+    if (!write_questions(q) || dial_open(q->link, r->cluster) == WIRE_LOST ||
         epoll_ctl(poller_of_keeper, EPOLL_CTL_ADD, q->link->fd, &event) == -1)
         finish_inquiry(q);
 }

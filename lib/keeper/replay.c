@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "config/config.h"
 #include "keeper/keeper.h"
 #include "link/wire.h"
@@ -72,9 +73,7 @@ static void look_for_targets(void)
 
 static void watch(struct link *link)
 {
-    uint32_t events = link->state == LINK_CONNECTING ? EPOLLOUT
-                      : link_unflushed(link)         ? EPOLLIN | EPOLLOUT
-                                                     : EPOLLIN;
+    uint32_t events = wire_wants(link);
     struct epoll_event event = {.events = events, .data.ptr = link};
 
     if (link->fd == -1 || link->watched == (int)events)
@@ -102,7 +101,8 @@ static void lose(struct target *t, struct link *link)
 
 static void open_link(struct target *t, struct link *link)
 {
-    static const struct wire_settings settings;
+    const struct session_settings *s = &t->session->settings;
+    const struct wire_settings settings = {.tls = s->tls, .tls_dialled = s->tls_dialled};
 
     switch (wire_open(link, &settings)) {
     case WIRE_DONE:
@@ -156,6 +156,8 @@ static void finish_connecting(struct target *t, struct link *link)
         lose(t, link);
     } else if (r == WIRE_DONE) {
         session_link_opened(t->session, link);
+        watch(link);
+    } else {
         watch(link);
     }
 }
@@ -235,6 +237,8 @@ static void begin(struct target *t, int64_t now_ms)
         .failover_timeout_ms = config->failover_timeout_ms,
         .connect_timeout_ms = config->connect_timeout_ms,
         .clock = clock_now_ms,
+        .tls = config_tls_of(config, t->cluster),
+        .tls_dialled = address->host,
         .is_mirror = true,
         .logins = t->cluster->logins,
     };
@@ -248,6 +252,8 @@ static void begin(struct target *t, int64_t now_ms)
 
 static void give_up(struct target *t, int64_t now_ms)
 {
+    if (t->session->end_text != NULL)
+        log_write(LOG_WARNING, "mirror %s: %s", t->cluster->name, t->session->end_text);
     for (struct link *link = t->session->links; link != NULL; link = link->next)
         close_link(link);
     session_destroy(t->session);
@@ -442,12 +448,13 @@ void replay_forget_all(void)
 /* --- the end of the process --- */
 
 /* The keeper runs on while exit() runs this. */
-__attribute__((destructor)) static void flush_at_exit(void)
+__attribute__((destructor)) void replay_flush(void)
 {
     static const struct timespec moment = {.tv_nsec = 500000};
+    static _Atomic bool done;
     int64_t until;
 
-    if (!mirror_is_on() || !keeper_is_running())
+    if (!mirror_is_on() || !keeper_is_running() || atomic_exchange(&done, true))
         return;
     until = clock_now_ms() + config_get()->mirror_flush_timeout_ms;
     while (!mirror_is_idle() && clock_now_ms() < until)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "keeper/dial.h"
 #include "keeper/keeper.h"
 #include "link/wire.h"
 
@@ -67,7 +68,6 @@ static void hang_up(struct checkup *c)
 
 static bool connect_to(struct checkup *c)
 {
-    static const struct wire_settings settings;
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = c};
     size_t length;
     char *credentials;
@@ -80,7 +80,7 @@ static bool connect_to(struct checkup *c)
     ok = credentials == NULL || link_send_raw(c->link, credentials, length);
     c->to_skip = credentials != NULL;
     free(credentials);
-    return ok && wire_open(c->link, &settings) != WIRE_LOST &&
+    return ok && dial_open(c->link, c->survey->cluster) != WIRE_LOST &&
            epoll_ctl(poller_of_survey, EPOLL_CTL_ADD, c->link->fd, &event) == 0;
 }
 

@@ -1,6 +1,7 @@
 #include "link/link.h"
 
 #include "base/bytes.h"
+#include "link/tls.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,9 @@ void link_destroy(struct link *link)
 {
     if (link == NULL)
         return;
+    if (link->tls != NULL)
+        tls_end(link);
+    free(link->trouble);
     buffer_deinit(&link->out);
     buffer_deinit(&link->in);
     free(link->host);

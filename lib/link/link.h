@@ -76,6 +76,9 @@ struct link {
     struct session *session; /* the owner's: whose it is, while it has a socket */
     struct session *inner;   /* at the other end, in place of a server: see session/front.h */
     struct feed *feed;   /* the session's: messages arrive here, no part is sent. For life. */
+    struct tls *tls;     /* the wire's; NULL: bytes go as they are */
+    int tls_wants;       /* POLLIN or POLLOUT, that TLS waits for beside what the link does; 0: none */
+    char *trouble;       /* why TLS failed, in words; NULL: it did not */
     struct sockaddr_storage address;
     socklen_t address_length;
     char *host;

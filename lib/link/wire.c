@@ -1,5 +1,7 @@
 #include "link/wire.h"
 
+#include "link/tls.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
@@ -9,6 +11,7 @@
 #include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -48,13 +51,15 @@ static bool is_ours(const struct link *link)
     return fstat(link->fd, &st) == 0 && S_ISSOCK(st.st_mode) && (uint64_t)st.st_ino == link->inode;
 }
 
-bool wire_is_usable(const struct link *link)
+bool wire_is_usable(struct link *link)
 {
     char byte;
     ssize_t n;
 
     if (link->fd == -1 || !is_ours(link))
         return false;
+    if (link->tls != NULL)
+        return tls_is_usable(link);
     n = recv(link->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return n > 0 || (n == -1 && (errno == EAGAIN || errno == EINTR));
 }
@@ -185,8 +190,12 @@ enum wire_result wire_open(struct link *link, const struct wire_settings *settin
 {
     int fd;
 
+    free(link->trouble);
+    link->trouble = NULL;
     if (!resolve(link))
         return lost(link, EHOSTUNREACH);
+    if (settings->tls != NULL && !tls_begin(link, settings->tls, settings->tls_dialled))
+        return lost(link, ENOMEM);
     fd = socket(link->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd == -1)
         return lost(link, errno);
@@ -198,16 +207,19 @@ enum wire_result wire_open(struct link *link, const struct wire_settings *settin
         return lost(link, errno);
     if (connect(link->fd, (struct sockaddr *)&link->address, link->address_length) == 0) {
         make_blocking(link);
-        return WIRE_DONE;
+        return link->tls != NULL ? tls_connect(link) : WIRE_DONE;
     }
     return errno == EINPROGRESS ? WIRE_AGAIN : lost(link, errno);
 }
 
-void wire_adopt(struct link *link, int fd, const struct wire_settings *settings)
+enum wire_result wire_adopt(struct link *link, int fd, const struct wire_settings *settings)
 {
     link->fd = fd;
     remember_identity(link);
     apply(link, settings);
+    if (settings->tls == NULL)
+        return WIRE_DONE;
+    return tls_begin(link, settings->tls, settings->tls_dialled) ? WIRE_AGAIN : lost(link, ENOMEM);
 }
 
 enum wire_result wire_connected(struct link *link)
@@ -216,6 +228,8 @@ enum wire_result wire_connected(struct link *link)
     socklen_t length = sizeof link->error;
     int error = 0;
 
+    if (link->tls != NULL && link->tls_wants == POLLIN)
+        return tls_connect(link); /* which has begun */
     if (poll(&ready, 1, 0) == 0)
         return WIRE_AGAIN;
     if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &length) == -1)
@@ -223,11 +237,13 @@ enum wire_result wire_connected(struct link *link)
     if (error != 0)
         return lost(link, error);
     make_blocking(link);
-    return WIRE_DONE;
+    return link->tls != NULL ? tls_connect(link) : WIRE_DONE;
 }
 
 enum wire_result wire_flush(struct link *link)
 {
+    if (link->tls != NULL)
+        return tls_flush(link);
     while (link_unflushed(link)) {
         size_t done = (size_t)(link->out_flushed - link->out_base);
         ssize_t n = send(link->fd, buffer_bytes(&link->out) + done,
@@ -246,9 +262,12 @@ enum wire_result wire_flush(struct link *link)
 enum wire_result wire_fill(struct link *link, bool wait)
 {
     size_t room = link->in.capacity > FILL_SMALL ? FILL_LARGE : FILL_SMALL;
-    char *to = buffer_reserve(&link->in, room);
+    char *to;
     ssize_t n;
 
+    if (link->tls != NULL)
+        return tls_fill(link, wait);
+    to = buffer_reserve(&link->in, room);
     if (to == NULL)
         return lost(link, ENOMEM);
     room = link->in.capacity - link->in.tail;
@@ -267,9 +286,19 @@ enum wire_result wire_fill(struct link *link, bool wait)
     return errno == EINTR ? WIRE_INTERRUPTED : lost(link, errno);
 }
 
+void wire_leave(struct link *link)
+{
+    if (link->tls != NULL)
+        tls_end(link);
+    link->fd = -1;
+}
+
 void wire_close(struct link *link)
 {
-    if (link->fd != -1 && is_ours(link))
-        close(link->fd);
-    link->fd = -1;
+    int fd = link->fd != -1 && is_ours(link) ? link->fd : -1;
+
+    link->fd = fd;
+    wire_leave(link);
+    if (fd != -1)
+        close(fd);
 }

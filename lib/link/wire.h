@@ -3,8 +3,10 @@
 #ifndef REDISROUTE_LINK_WIRE_H
 #define REDISROUTE_LINK_WIRE_H
 
+#include "config/tls_profile.h"
 #include "link/link.h"
 
+#include <poll.h>
 #include <stdbool.h>
 #include <sys/time.h>
 
@@ -26,6 +28,8 @@ struct wire_settings {
     int option_count;
     struct timeval receive_timeout; /* zero: none */
     struct timeval send_timeout;
+    struct tls_profile *tls; /* NULL: bytes go as they are. The owner's */
+    const char *tls_dialled; /* the name that was dialled; NULL or empty: it was no name */
     bool alone; /* no keeper notices a silent server: a wait ends after WIRE_SILENCE_S */
 };
 
@@ -50,9 +54,10 @@ void wire_settings_learn(struct wire_settings *, int fd);
 
 /* Begins to connect to link->host, or to link->address when it is set. WIRE_AGAIN: under way. */
 enum wire_result wire_open(struct link *, const struct wire_settings *);
-/* Takes over a connected or connecting socket. */
-void wire_adopt(struct link *, int fd, const struct wire_settings *);
-/* What became of connect(): WIRE_AGAIN while it is under way. */
+/* Takes over a connected or connecting socket. WIRE_AGAIN: with TLS, it is to be connected once
+ * more in that sense; or WIRE_LOST, and the socket is the link's all the same. */
+enum wire_result wire_adopt(struct link *, int fd, const struct wire_settings *);
+/* What became of connect(), and of the handshake: WIRE_AGAIN while they are under way. */
 enum wire_result wire_connected(struct link *);
 enum wire_result wire_flush(struct link *);
 /* Reads what is there into link->in; with `wait`, at least one byte or until the
@@ -60,9 +65,19 @@ enum wire_result wire_flush(struct link *);
 enum wire_result wire_fill(struct link *, bool wait);
 /* Closes the socket, unless the number means something else by now. */
 void wire_close(struct link *);
+/* The same, but the socket is somebody else's to close. */
+void wire_leave(struct link *);
 /* For a link that was not used for a second or more: false when the program closed
  * its descriptor behind our back, or the server its end. */
-bool wire_is_usable(const struct link *);
+bool wire_is_usable(struct link *);
+
+/* What the link is to be waited for: POLLIN, POLLOUT, which epoll calls by the same numbers. */
+static inline uint32_t wire_wants(const struct link *link)
+{
+    if (link->state == LINK_CONNECTING)
+        return link->tls != NULL ? (uint32_t)link->tls_wants : POLLOUT;
+    return POLLIN | (link_unflushed(link) ? POLLOUT : 0) | (uint32_t)link->tls_wants;
+}
 
 void wire_set_option(struct link *, const struct wire_option *);
 /* As long as the settings say. */

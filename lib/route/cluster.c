@@ -32,6 +32,8 @@ struct cluster_state {
     struct topology *topology;
     struct bytes credentials[CREDENTIALS_MOST]; /* malloc'ed; the next to be used first */
     const struct config_login *logins;
+    struct tls_profile *tls; /* NULL: none */
+    char dialled[CLUSTER_DIALLED_SIZE];
     struct node_mark *marks;
     unsigned refreshes; /* under way */
     struct fix *fixes;
@@ -51,6 +53,7 @@ struct address {
     struct cluster *cluster; /* NULL: plain, until plain_until_ms */
     int64_t plain_until_ms;
     uint16_t port;
+    bool secure;
     char host[];
 };
 
@@ -72,25 +75,25 @@ void cluster_set_alarm(void (*alarm_now)(void))
     atomic_store(&alarm_function, alarm_now);
 }
 
-static struct address *find_address(const char *host, uint16_t port)
+static struct address *find_address(const char *host, uint16_t port, bool secure)
 {
     struct address *a = addresses;
 
-    while (a != NULL && (a->port != port || strcmp(a->host, host) != 0))
+    while (a != NULL && (a->port != port || a->secure != secure || strcmp(a->host, host) != 0))
         a = a->next;
     return a;
 }
 
-static struct address *note_address(const char *host, uint16_t port)
+static struct address *note_address(const char *host, uint16_t port, bool secure)
 {
-    struct address *a = find_address(host, port);
+    struct address *a = find_address(host, port, secure);
 
     if (a != NULL)
         return a;
     a = malloc(sizeof *a + strlen(host) + 1);
     if (a == NULL)
         return NULL;
-    *a = (struct address){.next = addresses, .port = port};
+    *a = (struct address){.next = addresses, .port = port, .secure = secure};
     strcpy(a->host, host);
     addresses = a;
     return a;
@@ -133,6 +136,7 @@ void cluster_destroy(struct cluster *c)
     if (c == NULL)
         return;
     topology_unref(c->state->topology);
+    tls_profile_unref(c->state->tls);
     scripts_destroy(c->state->scripts);
     learned_destroy(c->state->learned);
     pthread_mutex_destroy(&c->state->lock);
@@ -168,22 +172,22 @@ struct stats_upstream *cluster_stats(struct cluster *c)
     return stats;
 }
 
-struct cluster *cluster_find(const char *host, uint16_t port)
+struct cluster *cluster_find(const char *host, uint16_t port, bool secure)
 {
     struct address *a;
     struct cluster *c;
 
     pthread_mutex_lock(&registry_lock);
-    a = find_address(host, port);
+    a = find_address(host, port, secure);
     c = a ? a->cluster : NULL;
     pthread_mutex_unlock(&registry_lock);
     return c;
 }
 
-static struct cluster *known_by_a_node(const struct topology *t)
+static struct cluster *known_by_a_node(const struct topology *t, bool secure)
 {
     for (uint16_t i = 0; i < t->node_count; i++) {
-        const struct address *a = find_address(t->nodes[i].host, t->nodes[i].port);
+        const struct address *a = find_address(t->nodes[i].host, t->nodes[i].port, secure);
 
         if (a != NULL && a->cluster != NULL)
             return a->cluster;
@@ -194,31 +198,33 @@ static struct cluster *known_by_a_node(const struct topology *t)
 static void note_nodes(struct cluster *c, const struct topology *t)
 {
     for (uint16_t i = 0; i < t->node_count; i++) {
-        struct address *a = note_address(t->nodes[i].host, t->nodes[i].port);
+        struct address *a = note_address(t->nodes[i].host, t->nodes[i].port, c->secure);
 
         if (a != NULL)
             a->cluster = c;
     }
 }
 
-struct cluster *cluster_learn(const char *host, uint16_t port, struct topology *topology)
+struct cluster *cluster_learn(const char *host, uint16_t port, bool secure,
+                              struct topology *topology)
 {
     struct address *dialled;
     struct cluster *c;
 
     pthread_mutex_lock(&registry_lock);
-    c = known_by_a_node(topology);
+    c = known_by_a_node(topology, secure);
     if (c != NULL) {
         topology_unref(topology);
     } else if ((c = cluster_create(topology)) == NULL) {
         topology_unref(topology);
     } else {
+        c->secure = secure;
         set_name(c, host, port);
         c->next = clusters;
         clusters = c;
         note_nodes(c, topology);
     }
-    dialled = c ? note_address(host, port) : NULL;
+    dialled = c ? note_address(host, port, secure) : NULL;
     if (dialled != NULL)
         dialled->cluster = c;
     pthread_mutex_unlock(&registry_lock);
@@ -242,24 +248,24 @@ struct cluster *cluster_add(const char *host, uint16_t port, struct topology *to
     return c;
 }
 
-void cluster_learn_plain(const char *host, uint16_t port, int64_t now_ms)
+void cluster_learn_plain(const char *host, uint16_t port, bool secure, int64_t now_ms)
 {
     struct address *a;
 
     pthread_mutex_lock(&registry_lock);
-    a = note_address(host, port);
+    a = note_address(host, port, secure);
     if (a != NULL && a->cluster == NULL)
         a->plain_until_ms = now_ms + CLUSTER_PLAIN_MS;
     pthread_mutex_unlock(&registry_lock);
 }
 
-bool cluster_is_plain(const char *host, uint16_t port, int64_t now_ms)
+bool cluster_is_plain(const char *host, uint16_t port, bool secure, int64_t now_ms)
 {
     const struct address *a;
     bool plain;
 
     pthread_mutex_lock(&registry_lock);
-    a = find_address(host, port);
+    a = find_address(host, port, secure);
     plain = a != NULL && a->cluster == NULL && now_ms < a->plain_until_ms;
     pthread_mutex_unlock(&registry_lock);
     return plain;
@@ -700,6 +706,31 @@ void cluster_doubt_credentials(struct cluster *c, struct bytes command)
         known[0] = (struct bytes){NULL, 0};
     }
     pthread_mutex_unlock(&c->state->lock);
+}
+
+void cluster_set_tls(struct cluster *c, struct tls_profile *profile, const char *dialled)
+{
+    struct tls_profile *before = NULL;
+
+    pthread_mutex_lock(&c->state->lock);
+    if (c->state->tls != profile) {
+        before = c->state->tls;
+        c->state->tls = tls_profile_ref(profile);
+        snprintf(c->state->dialled, sizeof c->state->dialled, "%s", dialled != NULL ? dialled : "");
+    }
+    pthread_mutex_unlock(&c->state->lock);
+    tls_profile_unref(before);
+}
+
+struct tls_profile *cluster_tls(struct cluster *c, char dialled[CLUSTER_DIALLED_SIZE])
+{
+    struct tls_profile *profile;
+
+    pthread_mutex_lock(&c->state->lock);
+    profile = tls_profile_ref(c->state->tls);
+    memcpy(dialled, c->state->dialled, sizeof c->state->dialled);
+    pthread_mutex_unlock(&c->state->lock);
+    return profile;
 }
 
 struct cluster *cluster_first(void)

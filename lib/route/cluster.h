@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "config/config.h"
+#include "config/tls_profile.h"
 #include "route/learned.h"
 #include "route/scripts.h"
 #include "route/topology.h"
@@ -23,19 +24,21 @@ struct cluster {
     _Atomic uint64_t version; /* grows with every snapshot; the first is 1 */
     _Atomic uint32_t evidence; /* grows with everything that asks for a refresh */
     _Atomic bool surveyed;
+    bool secure; /* its nodes are known by the ports at which they speak TLS. Constant */
     _Atomic bool single; /* one server that is no cluster: there is nothing to refresh */
     struct cluster *next;
     struct stats_upstream *_Atomic stats; /* see cluster_stats */
     struct cluster_state *state;
 };
 
-/* The cluster known under a dialled address, or NULL. */
-struct cluster *cluster_find(const char *host, uint16_t port);
+/* The cluster known under a dialled address, or NULL. An address is one thing by TLS (`secure`), and
+ * another without. */
+struct cluster *cluster_find(const char *host, uint16_t port, bool secure);
 
 /* What the address that was dialled answered. Finds the cluster that one of the
  * nodes belongs to already, whatever address it was reached by, or makes one.
  * Takes over the reference to the topology. NULL: out of memory. */
-struct cluster *cluster_learn(const char *host, uint16_t port, struct topology *);
+struct cluster *cluster_learn(const char *host, uint16_t port, bool secure, struct topology *);
 
 /* One that no address leads to, and that nobody asks for its topology: it changes by
  * cluster_replace only. The name is for people. Takes over the reference. NULL: out of memory. */
@@ -43,9 +46,9 @@ struct cluster *cluster_add(const char *host, uint16_t port, struct topology *);
 void cluster_replace(struct cluster *, struct topology *);
 
 /* The address is not a cluster's. Remembered for CLUSTER_PLAIN_MS. */
-void cluster_learn_plain(const char *host, uint16_t port, int64_t now_ms);
-bool cluster_is_plain(const char *host, uint16_t port, int64_t now_ms);
-enum { CLUSTER_PLAIN_MS = 10000 };
+void cluster_learn_plain(const char *host, uint16_t port, bool secure, int64_t now_ms);
+bool cluster_is_plain(const char *host, uint16_t port, bool secure, int64_t now_ms);
+enum { CLUSTER_PLAIN_MS = 10000, CLUSTER_DIALLED_SIZE = 256 };
 
 /* The snapshot now in force, with a reference for the caller, and its version. */
 struct topology *cluster_topology(struct cluster *, uint64_t *version);
@@ -113,6 +116,12 @@ char *cluster_credentials(struct cluster *, const char *host, uint16_t port, siz
 /* A server does not take these, or lets that user ask nothing: those of another session are next,
  * or those of the configuration, if there are any. */
 void cluster_doubt_credentials(struct cluster *, struct bytes command);
+
+/* How its nodes are spoken to, as a session of it proved good or the configuration says, and the name
+ * that was dialled (NULL: none); the keeper connects with it. Nothing happens when that is as it was.
+ * cluster_tls() gives a reference, or NULL, and copies the name. */
+void cluster_set_tls(struct cluster *, struct tls_profile *, const char *dialled);
+struct tls_profile *cluster_tls(struct cluster *, char dialled[CLUSTER_DIALLED_SIZE]);
 
 /* Where its commands are counted, under the address by which it was first dialled. NULL: out of
  * memory. */

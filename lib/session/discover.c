@@ -9,6 +9,11 @@
 static const char question_of_mode[] = "*1\r\n$5\r\nHELLO\r\n";
 static const char question[] = "*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n";
 
+static bool is_secure(const struct session *s)
+{
+    return s->settings.tls != NULL;
+}
+
 static void become_plain(struct session *s)
 {
     s->state = SESSION_PLAIN;
@@ -45,7 +50,8 @@ static void become_routing(struct session *s, struct cluster *cluster)
 static void become_single(struct session *s)
 {
     struct topology *t = topology_single(s->settings.host, s->settings.port);
-    struct cluster *cluster = t ? cluster_learn(s->settings.host, s->settings.port, t) : NULL;
+    struct cluster *cluster = t ? cluster_learn(s->settings.host, s->settings.port, is_secure(s), t)
+                                : NULL;
 
     if (cluster == NULL) {
         session_end(s, ENOMEM);
@@ -67,7 +73,7 @@ static void find_plain(struct session *s, bool remember)
         return;
     }
     if (remember)
-        cluster_learn_plain(s->settings.host, s->settings.port, session_now(s));
+        cluster_learn_plain(s->settings.host, s->settings.port, is_secure(s), session_now(s));
     become_plain(s);
 }
 
@@ -99,7 +105,7 @@ static void open_probe(struct session *s)
 
 void discover_begin(struct session *s)
 {
-    struct cluster *known = cluster_find(s->settings.host, s->settings.port);
+    struct cluster *known = cluster_find(s->settings.host, s->settings.port, is_secure(s));
 
     s->state = SESSION_DISCOVERING;
     s->stalled = true;
@@ -107,7 +113,7 @@ void discover_begin(struct session *s)
     if (known != NULL)
         become_routing(s, known);
     else if (!is_to_be_seen(s) && !greet_is_login(s, s->home) &&
-             cluster_is_plain(s->settings.host, s->settings.port, session_now(s)))
+             cluster_is_plain(s->settings.host, s->settings.port, is_secure(s), session_now(s)))
         become_plain(s);
     else
         open_probe(s);
@@ -132,11 +138,14 @@ static void learn(struct session *s, const char *reply, size_t length)
         find_plain(s, false);
         return;
     }
-    cluster = cluster_learn(s->settings.host, s->settings.port, topology);
-    if (cluster == NULL)
+    cluster = cluster_learn(s->settings.host, s->settings.port, is_secure(s), topology);
+    if (cluster == NULL) {
         session_end(s, ENOMEM);
-    else
-        become_routing(s, cluster);
+        return;
+    }
+    if (is_secure(s))
+        cluster_set_tls(cluster, s->settings.tls, s->settings.tls_dialled);
+    become_routing(s, cluster);
 }
 
 /* The slots are learnt from redirections: until then, the dialled node has them all. */
@@ -152,11 +161,14 @@ static void learn_by_mode(struct session *s, const char *reply, size_t length)
     }
     t = topology_single(s->settings.host, s->settings.port);
     if (t != NULL)
-        cluster = cluster_learn(s->settings.host, s->settings.port, t);
-    if (cluster == NULL)
+        cluster = cluster_learn(s->settings.host, s->settings.port, is_secure(s), t);
+    if (cluster == NULL) {
         session_end(s, ENOMEM);
-    else
-        become_routing(s, cluster);
+        return;
+    }
+    if (is_secure(s))
+        cluster_set_tls(cluster, s->settings.tls, s->settings.tls_dialled);
+    become_routing(s, cluster);
 }
 
 static void ask_mode(struct session *s)
@@ -206,12 +218,18 @@ void discover_reply(struct session *s, const char *reply, size_t length)
     plan_input(s);
 }
 
-/* Refused, or hung up on. Asked once more, since a node may just be restarting. */
+/* Refused, or hung up on. Asked once more, since a node may just be restarting. Where TLS fails,
+ * nothing is known, and nothing is said without it. */
 void discover_lost(struct session *s)
 {
     bool again = s->probe->failures == 0;
     struct link *probe = s->probe;
 
+    if (probe->trouble != NULL) {
+        s->probe = NULL;
+        recover_end(s, probe, probe->error);
+        return;
+    }
     if (again) {
         link_cut(probe);
         probe->failures = 1;

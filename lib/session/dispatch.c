@@ -114,6 +114,8 @@ static bool own(struct part *part, const char *bytes, size_t length)
 
 static void wait_for(struct session *s, struct link *link, struct part *part)
 {
+    bool hopeless = link->state == LINK_BACKOFF && link->trouble != NULL;
+
     if (link->state == LINK_REFUSED && !greet_again(s, link)) {
         greet_refused_part(s, link, part);
         return;
@@ -122,6 +124,13 @@ static void wait_for(struct session *s, struct link *link, struct part *part)
         answer_fail(s, part, "UNREACHABLE redisroute: %s cannot be reached", link->name);
         return;
     }
+    if (hopeless && link->retry_at_ms > session_now(s)) {
+        answer_fail(s, part, "UNREACHABLE redisroute: %s cannot be reached (%s)", link->name,
+                    link->trouble);
+        return;
+    }
+    if (hopeless)
+        link->state = LINK_IDLE;
     if (link->state == LINK_BACKOFF && part->wait_since == 0)
         part->wait_since = session_now(s);
     part->state = PART_WAITING;

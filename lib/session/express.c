@@ -18,7 +18,7 @@ static bool nothing_else(const struct session *s)
 
 static bool is_idle(const struct link *link)
 {
-    return !link->dirty && link->sent.head == NULL && link->out.head == link->out.tail &&
+    return !link->dirty && link->tls == NULL && link->sent.head == NULL && link->out.head == link->out.tail &&
            link->in.head == link->in.tail;
 }
 

@@ -54,6 +54,8 @@ void front_configure(struct session *s)
 void front_attach(struct session *s, struct link *link, struct session *inner)
 {
     link->inner = inner;
+    free(link->trouble);
+    link->trouble = NULL;
     inner->front_of = s;
     inner->next = s->next;
     s->next = inner;
@@ -74,9 +76,13 @@ struct session *front_detach(struct session *s, struct link *link, int *why)
         link->out_received -= buffer_length(&inner->in);
     *why = ended ? inner->end_error : link->error;
     link->must_close = false;
+    if (inner->end_text != NULL) {
+        free(link->trouble);
+        link->trouble = strdup(inner->end_text);
+    }
     if (ended && !s->front->connected) {
         s->front->connect_error = *why;
-        session_end(s, *why);
+        recover_end(s, link, *why);
     }
     return inner;
 }

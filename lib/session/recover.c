@@ -12,8 +12,10 @@
 
 enum { BACKOFF_FIRST_MS = 25, BACKOFF_MOST_MS = 1000 };
 
-static const char *reason(int why)
+static const char *reason(const struct link *link, int why)
 {
+    if (link->trouble != NULL)
+        return link->trouble;
     return why == 0 ? "the server closed the connection" : strerror(why);
 }
 
@@ -144,7 +146,7 @@ static bool waited_too_long(const struct session *s, const struct part *part, in
 static void fail_after_waiting(struct session *s, const struct link *link, struct part *part)
 {
     answer_fail(s, part, "UNREACHABLE redisroute: %s could not be reached for %lld ms (%s)",
-                link->name, (long long)s->settings.failover_timeout_ms, reason(link->error));
+                link->name, (long long)s->settings.failover_timeout_ms, reason(link, link->error));
 }
 
 /* Answers what is given up, or tells its transaction. What is answered may release the queue of its
@@ -163,7 +165,7 @@ static void give_up_sent(struct session *s, const struct link *link, struct part
             answer_fail(s, chain,
                         "UNREACHABLE redisroute: connection to %s was lost (%s); whether the "
                         "command was executed is unknown",
-                        link->name, reason(why));
+                        link->name, reason(link, why));
     }
 }
 
@@ -220,14 +222,21 @@ static void fail_impatient(struct session *s, struct link *link, int why)
             part_push(&failed, chain);
         else if ((chain->slot == SLOT_NONE && s->topology != NULL) || chain->away)
             part_push(&moved, chain);
-        else if (!reads_again(s, chain))
-            part_push(&link->waiting, chain);
+        else if (!reads_again(s, chain)) /* time does not heal TLS */
+            part_push(link->trouble != NULL ? &failed : &link->waiting, chain);
     }
     while ((chain = part_pop(&moved)) != NULL && s->state != SESSION_ENDED)
         recover_requeue(s, chain);
     while ((chain = part_pop(&failed)) != NULL && s->state != SESSION_ENDED)
         answer_fail(s, chain, "UNREACHABLE redisroute: %s cannot be reached (%s)", link->name,
-                    reason(why));
+                    reason(link, why));
+}
+
+void recover_end(struct session *s, const struct link *link, int why)
+{
+    if (link->trouble != NULL && s->end_text == NULL)
+        s->end_text = strdup(link->trouble);
+    session_end(s, why);
 }
 
 /* A connection that had answered is replaced at once; one that was refused, or lost
@@ -281,7 +290,7 @@ void session_link_lost(struct session *s, struct link *link, int why)
     }
     if (s->topology == NULL) {
         link->state = LINK_IDLE;
-        session_end(s, why); /* plain or locked: the one connection there is */
+        recover_end(s, link, why); /* plain or locked: the one connection there is */
         return;
     }
     chain = detach_sent(s, link);
@@ -302,7 +311,7 @@ void session_link_lost(struct session *s, struct link *link, int why)
     fail_impatient(s, link, why);
     settle_sent(s, link, chain, why);
     if (s->transaction != NULL && s->state != SESSION_ENDED)
-        transaction_link_lost(s, link, reason(why));
+        transaction_link_lost(s, link, reason(link, why));
     plan_input(s);
 }
 

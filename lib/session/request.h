@@ -151,6 +151,8 @@ void trouble_destroy(struct session *);
 
 /* Puts a part back that has its own bytes: through its slot's trouble, if any. */
 void recover_requeue(struct session *, struct part *);
+/* Ends the session for what happened to a link. */
+void recover_end(struct session *, const struct link *, int why);
 
 /* Connection state. */
 void greet_remember(struct session *, struct request *, const char *command, size_t length);

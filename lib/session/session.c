@@ -33,6 +33,10 @@ struct session *session_create(const struct session_settings *settings)
     s->home->node = NODE_NONE;
     s->links = s->home;
     s->settings.host = s->home->host;
+    tls_profile_ref(s->settings.tls);
+    s->settings.tls_dialled = NULL;
+    if (settings->tls != NULL && settings->tls_dialled != NULL)
+        s->settings.tls_dialled = strdup(settings->tls_dialled);
     if (settings->configure != NULL)
         s->configured = config_get()->version;
     return s;
@@ -42,6 +46,7 @@ void session_configure(struct session *s)
 {
     enum read_policy before = s->settings.read_policy;
     const struct config_login *logins = s->settings.logins;
+    struct tls_profile *tls = s->settings.tls, *now;
     uint64_t version = config_get()->version;
 
     s->guards &= (uint8_t)~GUARD_CONFIG;
@@ -49,6 +54,11 @@ void session_configure(struct session *s)
         return;
     s->configured = version;
     s->settings.configure(&s->settings);
+    now = s->settings.tls;
+    s->settings.tls = tls;
+    /* A session stays with or without TLS, as it began: its nodes are known by other ports else. */
+    if (!s->settings.tls_is_own && tls != NULL && now != NULL && now != tls)
+        session_set_tls(s, now);
     if (s->cluster != NULL)
         cluster_set_refresh(s->cluster, &s->settings.refresh);
     if (s->settings.logins != logins)
@@ -57,6 +67,15 @@ void session_configure(struct session *s)
         front_configure(s);
     else if (s->settings.read_policy != before && !s->policy_is_own)
         override_always(s, s->settings.read_policy);
+}
+
+void session_set_tls(struct session *s, struct tls_profile *tls)
+{
+    tls_profile_ref(tls);
+    tls_profile_unref(s->settings.tls);
+    s->settings.tls = tls;
+    if (s->cluster != NULL)
+        cluster_set_tls(s->cluster, tls, s->settings.tls_dialled);
 }
 
 void session_destroy(struct session *s)
@@ -81,6 +100,9 @@ void session_destroy(struct session *s)
         s->links = next;
     }
     topology_unref(s->topology);
+    tls_profile_unref(s->settings.tls);
+    free(s->end_text);
+    free((char *)s->settings.tls_dialled);
     free(s->link_of_node);
     argv_deinit(&s->argv);
     buffer_deinit(&s->in);
@@ -216,6 +238,8 @@ void session_link_opened(struct session *s, struct link *link)
         stats_add(STATS_LINKS_OPENED, 1);
     if (s->front_of != NULL)
         s->front_of->front->connected = true;
+    if (s->settings.tls != NULL && s->cluster != NULL)
+        cluster_set_tls(s->cluster, s->settings.tls, s->settings.tls_dialled);
     if (link->probe) {
         link->state = LINK_UP;
         probe_opened(s, link);

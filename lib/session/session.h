@@ -51,6 +51,9 @@ struct session_settings {
     enum read_policy read_policy;
     int64_t read_your_writes_ms; /* how long reads of a slot stay with the master after a write */
     const char *zone;            /* ours; NULL or empty: unknown. Outlives the session */
+    struct tls_profile *tls; /* NULL: none. The session takes a reference */
+    const char *tls_dialled; /* the name that was dialled; NULL: it was none. Copied */
+    bool tls_is_own;         /* the program's, and not the configuration's */
     bool is_mirror; /* of the keeper: what it sends is mirrored no further */
     bool is_inner;  /* of a front, for this upstream */
     uint16_t upstream;
@@ -169,6 +172,7 @@ struct session {
     struct session *next;     /* of a front: its inner sessions, one behind the other */
     struct session_settings settings;
     int end_error;      /* 0: closed in order, as by QUIT */
+    char *end_text;     /* more about it, in words; NULL: there is no more */
     bool ending;        /* QUIT: ends when all is delivered */
     bool ended_plain;   /* was a pipe: what is left in the pipe is still deliverable */
 };
@@ -249,6 +253,9 @@ bool session_is_blocked(const struct session *);
 bool session_holds(const struct session *, const struct link *);
 /* Commands wait for a transaction to be opened. */
 bool session_transaction_waits(const struct session *);
+
+/* From now on connections are opened with this. */
+void session_set_tls(struct session *, struct tls_profile *);
 
 static inline bool session_routes(const struct session *s)
 {

@@ -39,6 +39,9 @@ static struct stream *stream_of(redisRouteSession *session)
     return &session->stream;
 }
 
+/* The structure of the first version, which had no TLS. */
+#define OPTIONS_LEAST offsetof(redisRouteOptions, tls)
+
 /* NULL: these can be. */
 static const char *what_is_wrong(const char *host, int port, const redisRouteOptions *options)
 {
@@ -48,7 +51,7 @@ static const char *what_is_wrong(const char *host, int port, const redisRouteOpt
         return "a port is a number from 1 to 65535";
     if (options == NULL)
         return NULL;
-    if (options->size < sizeof(redisRouteOptions))
+    if (options->size < OPTIONS_LEAST)
         return "options.size is not set";
     if (options->size > sizeof(redisRouteOptions))
         return "these options are a newer library's";
@@ -59,22 +62,42 @@ static const char *what_is_wrong(const char *host, int port, const redisRouteOpt
     return NULL;
 }
 
-PUBLIC redisRouteSession *redisRouteOpen(const char *host, int port,
-                                         const redisRouteOptions *options)
+static struct tls_profile *make_profile(const redisRouteOptions *options, struct tls_fault *fault)
 {
-    static const redisRouteOptions defaults = {.size = sizeof defaults};
-    const char *wrong = what_is_wrong(host, port, options);
+    const struct tls_settings settings = {
+        .ca.file = options->tls_ca,
+        .certificate.file = options->tls_certificate,
+        .key.file = options->tls_key,
+        .server_name = options->tls_server_name,
+        .no_verify = options->tls_no_verify != 0,
+    };
+
+    return tls_profile_create(&settings, fault);
+}
+
+PUBLIC redisRouteSession *redisRouteOpen(const char *host, int port,
+                                         const redisRouteOptions *given)
+{
+    const char *wrong = what_is_wrong(host, port, given);
+    redisRouteOptions options = {0};
+    struct endpoint_wishes wishes = {0};
+    struct tls_fault fault;
     struct stream *stream;
 
+    if (wrong == NULL && given != NULL)
+        memcpy(&options, given, given->size);
+    if (wrong == NULL && options.tls != 0 &&
+        (wishes.tls = make_profile(&options, &fault)) == NULL)
+        wrong = fault.text;
     if (wrong != NULL) {
         stream_refuse(wrong);
         return NULL;
     }
-    if (options == NULL)
-        options = &defaults;
-    stream = stream_open(host, port, options->connect_timeout_ms);
-    if (stream != NULL && options->read_policy != NULL &&
-        !stream_set_read_policy(stream, read_policy_parse(options->read_policy))) {
+    wishes.connect_timeout_ms = options.connect_timeout_ms;
+    stream = stream_open(host, port, &wishes);
+    tls_profile_unref(wishes.tls);
+    if (stream != NULL && options.read_policy != NULL &&
+        !stream_set_read_policy(stream, read_policy_parse(options.read_policy))) {
         stream_close(stream);
         errno = ENOMEM;
         return NULL;

@@ -15,6 +15,7 @@
 #include "socket/inner.h"
 #include "socket/pump.h"
 #include "socket/replace.h"
+#include "socket/words.h"
 
 /* How long a read waits for the rest of a pipeline's replies, once it has the first. */
 enum { GATHER_MS = 250, READY_MOST = 64 };
@@ -72,6 +73,7 @@ static void configure(struct session_settings *settings)
     settings->no_redirection = !l->redirection;
     settings->logins = config->off ? NULL : l->logins;
     settings->mirrors = l->mirrors;
+    settings->tls = l->tls;
     settings->refresh = (struct config_refresh){.redirect_threshold = -1};
     if (l->cluster != NULL)
         settings->refresh = l->cluster->refresh;
@@ -110,7 +112,7 @@ static bool has_routes(const struct sockaddr *address)
 static bool make_front(struct endpoint *ep, struct session_settings *settings)
 {
     struct cluster *upstreams = upstreams_cluster(settings->dialled_host, settings->dialled_port);
-    const struct seed seed = {.address = ep->seed, .length = ep->seed_length};
+    const struct seed seed = {.address = ep->seed, .length = ep->seed_length, .name = ep->name};
     struct topology *t;
     uint64_t version;
 
@@ -141,6 +143,10 @@ static bool make_session(struct endpoint *ep)
         return make_front(ep, &settings);
     address_text((struct sockaddr *)&ep->seed, host, &settings.port);
     configure(&settings);
+    settings.tls_dialled = ep->name;
+    settings.tls_is_own = ep->own_tls != NULL;
+    if (settings.tls_is_own)
+        settings.tls = ep->own_tls;
     ep->session = session_create(&settings);
     if (ep->session == NULL)
         return false;
@@ -149,22 +155,44 @@ static bool make_session(struct endpoint *ep)
     return true;
 }
 
-/* A connected socket of the program's becomes the link to the dialled node. */
-static void adopt_home(struct endpoint *ep, int fd)
+/* A socket of the program's becomes the link to the dialled node: connected, or `connecting`. With
+ * TLS that takes a handshake. */
+static void adopt_home(struct endpoint *ep, int fd, bool connecting)
 {
     struct link *home = home_of(ep);
+    enum wire_result r;
 
     home->session = ep->session->front != NULL ? ep->session->home->inner : ep->session;
-    wire_adopt(home, fd, &ep->wire);
+    ep->wire.tls = home->session->settings.tls;
+    ep->wire.tls_dialled = home->session->settings.tls_dialled;
+    r = wire_adopt(home, fd, &ep->wire);
     keeper_watch(home, NULL);
+    home->state = connecting || r != WIRE_DONE ? LINK_CONNECTING : LINK_UP;
+    home->connect_by_ms = -1; /* hiredis sets no limit here */
+    if (r == WIRE_AGAIN)
+        home->connect_by_ms = clock_now_ms() + home->session->settings.connect_timeout_ms;
+    else if (r == WIRE_LOST)
+        session_end(home->session, home->error);
 }
 
-static bool plain_by_now(const struct sockaddr *address)
+static bool is_secured(const struct sockaddr *dialled)
 {
     char host[INET6_ADDRSTRLEN];
     uint16_t port;
 
-    return !address_text(address, host, &port) || cluster_is_plain(host, port, clock_now_ms());
+    return address_text(dialled, host, &port) &&
+           config_listener(config_get(), host, port)->tls != NULL;
+}
+
+/* By TLS or without: a program that has a TLS of its own shows that only later. */
+static bool plain_by_now(const struct sockaddr *address)
+{
+    char host[INET6_ADDRSTRLEN];
+    uint16_t port;
+    int64_t now = clock_now_ms();
+
+    return !address_text(address, host, &port) || cluster_is_plain(host, port, false, now) ||
+           cluster_is_plain(host, port, true, now);
 }
 
 /* Something has to be said there before the program may speak. */
@@ -193,9 +221,7 @@ static bool become_poller(struct endpoint *ep)
         return false;
     }
     poller_set_descriptor(ep->poller, ep->fd);
-    adopt_home(ep, real);
-    home->state = LINK_CONNECTING;
-    home->connect_by_ms = -1; /* hiredis sets no limit here */
+    adopt_home(ep, real, true);
     poller_want(ep->poller, home, POLLER_WRITABLE);
     return true;
 }
@@ -210,6 +236,8 @@ static void free_endpoint(struct endpoint *ep)
     if (ep->tap != NULL)
         tap_deinit(ep->tap);
     free(ep->tap);
+    tls_profile_unref(ep->own_tls);
+    free(ep->name);
     free(ep);
 }
 
@@ -229,6 +257,10 @@ static struct endpoint *create(int fd, const struct seed *seed, const struct wir
     ep->seed = seed->address;
     ep->seed_length = seed->length;
     ep->wire = *wire;
+    ep->own_tls = tls_profile_ref(wire->tls);
+    if (ep->own_tls != NULL || is_secured((const struct sockaddr *)&seed->dialled) ||
+        has_routes((const struct sockaddr *)&seed->dialled))
+        ep->name = strdup(seed->name);
     if ((async && (!make_session(ep) || !become_poller(ep))) || !descriptor_set(fd, ep)) {
         free_endpoint(ep);
         return NULL;
@@ -253,10 +285,12 @@ bool endpoint_is_connecting_to(const struct endpoint *ep, const struct sockaddr 
 struct endpoint *endpoint_create(int fd, const struct seed *seed, const struct wire_settings *wire,
                                  bool async)
 {
-    return plain_by_now(seed_address(seed)) && !logs_in(seed) &&
-                   !has_routes((const struct sockaddr *)&seed->dialled)
-               ? NULL
-               : create(fd, seed, wire, async);
+    const struct sockaddr *dialled = (const struct sockaddr *)&seed->dialled;
+
+    if (!is_secured(dialled) && !logs_in(seed) && !has_routes(dialled) &&
+        plain_by_now(seed_address(seed)))
+        return NULL;
+    return create(fd, seed, wire, async);
 }
 
 bool endpoint_create_tapped(int fd, const struct sockaddr *address, socklen_t length)
@@ -333,20 +367,12 @@ static void pair_up(struct endpoint *ep)
     }
 }
 
-static void want(struct endpoint *ep, struct link *link)
-{
-    if (link->fd != -1)
-        poller_want(ep->poller, link,
-                    link->state == LINK_CONNECTING ? POLLER_WRITABLE
-                    : link_unflushed(link)         ? POLLER_READABLE | POLLER_WRITABLE
-                                                   : POLLER_READABLE);
-}
-
 static void want_all(struct endpoint *ep)
 {
     for (struct session *s = ep->session; s != NULL; s = s->next)
         for (struct link *link = s->links; link != NULL; link = link->next)
-            want(ep, link);
+            if (link->fd != -1)
+                poller_want(ep->poller, link, wire_wants(link));
 }
 
 /* From here on the keeper makes the descriptor readable when there is something to do. */
@@ -411,10 +437,12 @@ static void settle(struct endpoint *ep)
         keeper_forward_arm(ep->forward, ep->fd);
 }
 
-struct endpoint *endpoint_create_stream(int fd, const struct seed *seed, int64_t connect_timeout_ms)
+struct endpoint *endpoint_create_stream(int fd, const struct seed *seed,
+                                        const struct endpoint_wishes *wishes)
 {
     struct wire_settings wire = {.family = seed->address.ss_family,
-                                 .connect_timeout_ms = connect_timeout_ms};
+                                 .connect_timeout_ms = wishes->connect_timeout_ms,
+                                 .tls = wishes->tls};
     struct endpoint *ep = create(fd, seed, &wire, true);
 
     if (ep == NULL) {
@@ -426,13 +454,31 @@ struct endpoint *endpoint_create_stream(int fd, const struct seed *seed, int64_t
         ep->tap = calloc(1, sizeof *ep->tap);
     if (config_get()->off || ep->tap != NULL)
         ep->session->state = SESSION_PLAIN;
-    if (connect_timeout_ms > 0)
-        home_of(ep)->connect_by_ms = clock_now_ms() + connect_timeout_ms;
+    if (wishes->connect_timeout_ms > 0)
+        home_of(ep)->connect_by_ms = clock_now_ms() + wishes->connect_timeout_ms;
     settle(ep);
     return ep;
 }
 
 /* --- a fork --- */
+
+/* Two processes cannot share a TLS stream, as they could a socket, when both are careful: the child
+ * leaves its parent's alone and opens its own. A pipe to a server that is no cluster cannot be opened
+ * anew without its program. */
+static void renew_secured(struct endpoint *ep, struct session *s)
+{
+    for (struct link *link = s->links; link != NULL; link = link->next) {
+        if (link->tls == NULL || link->fd == -1 || s->state == SESSION_PLAIN)
+            continue;
+        if (link == s->home && s->topology == NULL && s->order_head == NULL) {
+            pump_close(ep, link);
+            link_cut(link);
+            link->state = LINK_IDLE;
+        } else {
+            pump_lose(ep, link, ECONNABORTED);
+        }
+    }
+}
 
 /* Everything here is the parent's too. The links are kept, as plain hiredis keeps
  * its socket; what would reach into the parent (its epoll set, its socket pair) is
@@ -468,6 +514,8 @@ static void inherit(struct endpoint *ep)
     }
     if (ep->paired && put_pair(ep, true) && ep->kind == ENDPOINT_NONBLOCK)
         start_forwarding(ep);
+    for (struct session *s = ep->session; s != NULL; s = s->next)
+        renew_secured(ep, s);
 }
 
 /* --- the first use --- */
@@ -478,17 +526,14 @@ static bool begin(struct endpoint *ep)
     if (!make_session(ep))
         return false;
     ep->wire.alone = is_blocking(ep) && !keeper_is_running();
-    adopt_home(ep, ep->fd);
-    if (is_blocking(ep)) {
-        session_home_connected(home_of(ep)->session);
-        return true;
-    }
-    if (wire_connected(home_of(ep)) == WIRE_AGAIN) {
+    adopt_home(ep, ep->fd, false);
+    if (!is_blocking(ep) && home_of(ep)->state == LINK_UP &&
+        wire_connected(home_of(ep)) == WIRE_AGAIN)
         home_of(ep)->state = LINK_CONNECTING;
-        home_of(ep)->connect_by_ms = -1;
-    } else {
+    if (home_of(ep)->state == LINK_UP)
         session_home_connected(home_of(ep)->session);
-    }
+    if (is_blocking(ep))
+        return true;
     start_forwarding(ep);
     return true;
 }
@@ -557,7 +602,7 @@ static bool may_step_aside(const struct endpoint *ep)
     const struct session *s = ep->session;
 
     return is_blocking(ep) && s->state == SESSION_PLAIN && s->order_head == NULL &&
-           buffer_length(&s->home->in) == 0 && s->home->greetings == 0;
+           buffer_length(&s->home->in) == 0 && s->home->greetings == 0 && ep->wire.tls == NULL;
 }
 
 /* --- an audit --- */
@@ -584,14 +629,24 @@ static ssize_t fail(int error)
     return -1;
 }
 
-static ssize_t ended(const struct endpoint *ep)
+/* What is known beside the number is said by whoever says the number in words. */
+static int end_error(const struct endpoint *ep)
 {
-    return ep->session->end_error == 0 ? 0 : fail(ep->session->end_error);
+    words_set(ep->session->end_error, ep->session->end_text);
+    return ep->session->end_error;
 }
 
+static ssize_t ended(const struct endpoint *ep)
+{
+    return ep->session->end_error == 0 ? 0 : fail(end_error(ep));
+}
+
+/* A pipe through TLS has no socket that a program could use, either. */
 static void enter_routing(struct endpoint *ep)
 {
-    if (!ep->paired && session_routes(ep->session) && ep->kind != ENDPOINT_ASYNC)
+    bool is_pipe = ep->session->state == SESSION_PLAIN && ep->wire.tls != NULL;
+
+    if (!ep->paired && (session_routes(ep->session) || is_pipe) && ep->kind != ENDPOINT_ASYNC)
         pair_up(ep);
 }
 
@@ -876,7 +931,7 @@ static ssize_t write_long(struct endpoint *ep, const void *bytes, size_t length)
     if (s->express.link != NULL)
         session_unexpress(s);
     if (s->state == SESSION_ENDED)
-        return fail(s->end_error == 0 ? EPIPE : s->end_error);
+        return fail(s->end_error == 0 ? EPIPE : end_error(ep));
     if (!session_accept(s, bytes, length))
         return fail(s->end_error);
     if (!is_blocking(ep)) {
@@ -1057,7 +1112,7 @@ bool endpoint_set_read_policy(struct endpoint *ep, enum read_policy policy, size
 
 void endpoint_expect_poll(struct endpoint *ep)
 {
-    if (ep->session == NULL || ep->session->state == SESSION_PLAIN)
+    if (ep->session == NULL || (ep->session->state == SESSION_PLAIN && ep->wire.tls == NULL))
         return;
     session_unexpress(ep->session);
     start_forwarding(ep);
@@ -1070,7 +1125,10 @@ int endpoint_connect_error(struct endpoint *ep)
         pump_ready(ep);
         settle(ep);
     }
-    return is_connecting(ep) ? EINPROGRESS : session_connect_error(ep->session);
+    if (is_connecting(ep))
+        return EINPROGRESS;
+    words_set(session_connect_error(ep->session), ep->session->end_text);
+    return session_connect_error(ep->session);
 }
 
 static void remember_option(struct wire_settings *wire, int level, int name, int value)

@@ -34,6 +34,12 @@ enum endpoint_kind {
     ENDPOINT_NONBLOCK,
 };
 
+/* What whoever opens an endpoint wants beside what the configuration says. All zero: nothing. */
+struct endpoint_wishes {
+    int64_t connect_timeout_ms; /* 0: none */
+    struct tls_profile *tls;    /* NULL: the configuration's */
+};
+
 struct endpoint {
     int fd; /* the number that the program holds */
     enum endpoint_kind kind;
@@ -53,6 +59,8 @@ struct endpoint {
     socklen_t address_length;
     struct sockaddr_storage seed; /* that was connected to */
     socklen_t seed_length;
+    char *name;                  /* that was looked up for it; NULL: nobody will ask */
+    struct tls_profile *own_tls; /* the program's; NULL: the configuration's counts */
 };
 
 /* For a socket on which connect() was called, with what was asked of it before; `async` when hiredis' asynchronous
@@ -69,7 +77,7 @@ bool endpoint_is_connecting_to(const struct endpoint *, const struct sockaddr *,
 
 /* As the asynchronous kind, but for those who write and read bytes themselves: a server that is no
  * cluster is a pipe through the session. The descriptor is the endpoint's, also when this fails. */
-struct endpoint *endpoint_create_stream(int fd, const struct seed *, int64_t connect_timeout_ms);
+struct endpoint *endpoint_create_stream(int fd, const struct seed *, const struct endpoint_wishes *);
 
 /* As the system calls of the same name: -1 and errno. */
 ssize_t endpoint_write(struct endpoint *, const void *bytes, size_t length);

@@ -6,6 +6,8 @@
 #include <hiredis/hiredis.h>
 #pragma GCC visibility pop
 
+#include <errno.h>
+
 #include "config/config.h"
 #include "socket/endpoint.h"
 #include "socket/hooks.h"
@@ -116,6 +118,16 @@ int __wrap___redisAppendCommand(redisContext *c, const char *command, size_t len
     return REDIS_OK;
 }
 
+/* With TLS there is a handshake before the connection is decided, and something to be read for it.
+ * hiredis 0.14 takes "not decided yet" for an error if it looks. */
+static bool is_undecided(redisAsyncContext *ac)
+{
+    struct endpoint *ep =
+        (ac->c.flags & REDIS_CONNECTED) == 0 ? descriptor_find(ac->c.fd) : NULL;
+
+    return ep != NULL && ep->kind == ENDPOINT_ASYNC && endpoint_connect_error(ep) == EINPROGRESS;
+}
+
 /* While it monitors, hiredis takes every read event for a line: after one without it forgets its
  * callback. Our descriptor is readable for other things too; that the connection is up is told as
  * a write event, as under hiredis. */
@@ -124,7 +136,9 @@ void redisAsyncHandleRead(redisAsyncContext *ac)
     bool monitors = (ac->c.flags & REDIS_MONITORING) != 0;
     struct endpoint *ep = monitors ? descriptor_find(ac->c.fd) : NULL;
 
-    if (ep == NULL || ep->kind != ENDPOINT_ASYNC || endpoint_has_news(ep))
+    if (is_undecided(ac))
+        watch_for_reading(ac);
+    else if (ep == NULL || ep->kind != ENDPOINT_ASYNC || endpoint_has_news(ep))
         hiredis_redisAsyncHandleRead(ac);
     else if ((ac->c.flags & REDIS_CONNECTED) == 0)
         redisAsyncHandleWrite(ac);

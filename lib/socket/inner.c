@@ -43,6 +43,7 @@ static void configure(struct session_settings *settings)
     settings->zone = config->zone;
     settings->no_redirection = !l->redirection;
     settings->mirrors = u.mirrors;
+    settings->tls = config_tls_of(config, u.cluster);
     if (u.cluster == NULL)
         return;
     settings->logins = config_logins(config, u.cluster);
@@ -66,9 +67,10 @@ static bool name_link(struct link *link, const char *name)
     return true;
 }
 
-static struct session *create(const struct session *front, const struct link *link,
+static struct session *create(const struct endpoint *ep, const struct link *link,
                               const struct seed *seed)
 {
+    const struct session *front = ep->session;
     char host[46], port[8];
     struct session_settings settings = {.host = host,
                                         .clock = front->settings.clock,
@@ -84,6 +86,10 @@ static struct session *create(const struct session *front, const struct link *li
     settings.port = (uint16_t)strtoul(port, NULL, 10);
     memcpy(settings.dialled_host, front->settings.dialled_host, sizeof settings.dialled_host);
     configure(&settings);
+    settings.tls_dialled = seed->name;
+    settings.tls_is_own = ep->own_tls != NULL;
+    if (settings.tls_is_own)
+        settings.tls = ep->own_tls;
     inner = session_create(&settings);
     if (inner == NULL)
         return NULL;
@@ -96,7 +102,7 @@ bool inner_open_at(struct endpoint *ep, struct link *link, const struct seed *se
 {
     struct session *front = ep->session;
     const struct upstream *u = &front_upstreams(front)->list[link->port - 1];
-    struct session *inner = name_link(link, u->cluster->name) ? create(front, link, seed) : NULL;
+    struct session *inner = name_link(link, u->cluster->name) ? create(ep, link, seed) : NULL;
 
     if (inner == NULL) {
         link->error = ENOMEM;

@@ -12,17 +12,10 @@
 
 enum { READY_MOST = 64, POLL_ON_STACK = 32 };
 
-static uint32_t wanted_events(const struct link *link)
-{
-    if (link->state == LINK_CONNECTING)
-        return EPOLLOUT;
-    return link_unflushed(link) ? EPOLLIN | EPOLLOUT : EPOLLIN;
-}
-
 static void update_interest(struct endpoint *ep, struct link *link)
 {
     if (ep->poller != NULL && link->fd != -1)
-        poller_want(ep->poller, link, wanted_events(link));
+        poller_want(ep->poller, link, wire_wants(link));
 }
 
 void pump_close(struct endpoint *ep, struct link *link)
@@ -31,7 +24,7 @@ void pump_close(struct endpoint *ep, struct link *link)
         poller_drop(ep->poller, link);
     keeper_unwatch(link);
     if (link->fd == ep->fd)
-        link->fd = -1; /* the program's to close */
+        wire_leave(link); /* the program's to close */
     else
         wire_close(link);
 }
@@ -43,6 +36,13 @@ static void lose(struct endpoint *ep, struct link *link)
     link->must_close = false;
     pump_close(ep, link);
     session_link_lost(link->session, link, why);
+}
+
+void pump_lose(struct endpoint *ep, struct link *link, int why)
+{
+    link->error = why;
+    link->out_received = link->out_flushed;
+    lose(ep, link);
 }
 
 static void opened(struct endpoint *ep, struct link *link)
@@ -63,6 +63,8 @@ static void open_link(struct endpoint *ep, struct link *link)
     struct cluster *cluster = link->session->cluster;
     enum wire_result r = WIRE_LOST;
 
+    ep->wire.tls = link->session->settings.tls;
+    ep->wire.tls_dialled = link->session->settings.tls_dialled;
     if (cluster != NULL && cluster_is_dead(cluster, link->host, link->port))
         link->error = EHOSTDOWN;
     else
@@ -106,7 +108,8 @@ static void lose_after_reading(struct endpoint *ep, struct link *link)
 
     while (wire_fill(link, false) == WIRE_DONE)
         session_link_received(link->session, link);
-    link->error = why;
+    if (link->trouble == NULL)
+        link->error = why;
     lose(ep, link);
 }
 
@@ -128,6 +131,7 @@ static bool still_usable(struct link *link)
 static void flush(struct endpoint *ep, struct link *link)
 {
     enum wire_result r = WIRE_LOST;
+    bool looked = link->tls != NULL && link->used_s != clock_seconds();
 
     if (still_usable(link)) {
         r = wire_flush(link);
@@ -141,6 +145,8 @@ static void flush(struct endpoint *ep, struct link *link)
     }
     if (link->session->state == SESSION_PLAIN)
         link_forget_flushed(link);
+    if (looked)
+        fill(ep, link, false); /* what TLS has read then no descriptor tells of */
     update_interest(ep, link);
 }
 
@@ -254,6 +260,7 @@ static void finish_connecting(struct endpoint *ep, struct link *link)
         break;
     case WIRE_AGAIN:
     case WIRE_INTERRUPTED:
+        update_interest(ep, link);
         break;
     }
 }
@@ -394,7 +401,7 @@ static int count_open(const struct endpoint *ep)
 
 static struct pollfd poll_for(const struct link *link)
 {
-    uint32_t wanted = wanted_events(link);
+    uint32_t wanted = wire_wants(link);
 
     return (struct pollfd){
         .fd = link->fd,

@@ -32,6 +32,8 @@ bool pump_next_answer(struct endpoint *);
 bool pump_call_keeper(struct endpoint *);
 /* Some bytes that the kernel has not taken. */
 bool pump_unflushed(const struct endpoint *);
+/* Closes the link's socket and tells the session why; what was sent may have been received. */
+void pump_lose(struct endpoint *, struct link *, int why);
 /* Closes the link's socket and tells nobody. */
 void pump_close(struct endpoint *, struct link *);
 

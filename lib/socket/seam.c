@@ -3,6 +3,7 @@
  * REDISROUTE_OFF is set, since no endpoint is ever made then. */
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <sys/socket.h>
@@ -34,6 +35,15 @@ static int connect_tapped(int fd, const struct sockaddr *address, socklen_t leng
         (void)endpoint_create_tapped(fd, address, length);
     errno = error;
     return result;
+}
+
+/* hiredis looks a host up with its port, and the address to come from without one. */
+int seam_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                     struct addrinfo **found)
+{
+    if (host != NULL && service != NULL)
+        seed_note_name(host);
+    return getaddrinfo(host, service, hints, found);
 }
 
 int seam_connect(int fd, const struct sockaddr *address, socklen_t length)

@@ -3,6 +3,7 @@
 #ifndef REDISROUTE_SOCKET_SEAM_H
 #define REDISROUTE_SOCKET_SEAM_H
 
+#include <netdb.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -17,5 +18,8 @@ int seam_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 int seam_getsockopt(int fd, int level, int name, void *value, socklen_t *size);
 int seam_setsockopt(int fd, int level, int name, const void *value, socklen_t size);
 int seam_fcntl(int fd, int command, ...);
+int seam_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                     struct addrinfo **found);
+int seam_strerror_r(int error, char *to, size_t size); /* in words.c */
 
 #endif

@@ -21,7 +21,15 @@ enum { TRIED_MOST = 16, ASYNC_MS = 100 };
 struct candidate {
     struct sockaddr_storage address;
     socklen_t length;
+    const char *name;
 };
+
+static _Thread_local char noted_name[SEED_NAME_SIZE];
+
+void seed_note_name(const char *name)
+{
+    snprintf(noted_name, sizeof noted_name, "%s", name);
+}
 
 static bool text_of(const struct sockaddr *address, socklen_t length, char host[INET6_ADDRSTRLEN],
                     uint16_t *port)
@@ -53,13 +61,14 @@ static size_t look_up(const struct config_address *endpoint, int family, struct 
     for (const struct addrinfo *at = found; at != NULL && count < room; at = at->ai_next, count++) {
         memcpy(&to[count].address, at->ai_addr, at->ai_addrlen);
         to[count].length = at->ai_addrlen;
+        to[count].name = endpoint->host;
     }
     freeaddrinfo(found);
     return count;
 }
 
 /* A node that the cluster itself does not call dead, of a cluster that is known. */
-static bool is_known_alive(const struct candidate *c)
+static bool is_known_alive(const struct candidate *c, bool secure)
 {
     char host[INET6_ADDRSTRLEN];
     uint16_t port;
@@ -67,7 +76,7 @@ static bool is_known_alive(const struct candidate *c)
 
     if (!text_of((const struct sockaddr *)&c->address, c->length, host, &port))
         return false;
-    cluster = cluster_find(host, port);
+    cluster = cluster_find(host, port, secure);
     return cluster != NULL && !cluster_is_dead(cluster, host, port);
 }
 
@@ -120,14 +129,15 @@ static int race(const struct candidate *candidates, size_t count, int64_t limit_
     return winner;
 }
 
-static size_t choose(const struct candidate *candidates, size_t count, int64_t limit_ms)
+static size_t choose(const struct candidate *candidates, size_t count, bool secure,
+                     int64_t limit_ms)
 {
     static _Atomic unsigned turn;
     size_t first = atomic_fetch_add(&turn, 1) % count;
     int winner;
 
     for (size_t i = 0; i < count; i++)
-        if (is_known_alive(&candidates[(first + i) % count]))
+        if (is_known_alive(&candidates[(first + i) % count], secure))
             return (first + i) % count;
     winner = count > 1 ? race(candidates, count, limit_ms) : 0;
     return winner >= 0 ? (size_t)winner : first;
@@ -143,9 +153,10 @@ bool seed_choose_of(struct seed *seed, const struct config_cluster *cluster, int
         count += look_up(&cluster->endpoints[i], family, candidates + count, TRIED_MOST - count);
     if (count == 0)
         return false;
-    count = choose(candidates, count, limit_ms);
+    count = choose(candidates, count, config_tls_of(config_get(), cluster) != NULL, limit_ms);
     seed->address = candidates[count].address;
     seed->length = candidates[count].length;
+    seed->name = candidates[count].name;
     return true;
 }
 
@@ -163,7 +174,7 @@ bool seed_choose(struct seed *seed, const struct sockaddr *dialled, socklen_t le
 
     if (length > sizeof seed->dialled)
         return false;
-    *seed = (struct seed){.dialled_length = length, .length = length};
+    *seed = (struct seed){.dialled_length = length, .length = length, .name = noted_name};
     memcpy(&seed->dialled, dialled, length);
     memcpy(&seed->address, dialled, length);
     /* An audit changes nothing. */

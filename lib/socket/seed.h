@@ -13,7 +13,13 @@ struct seed {
     socklen_t dialled_length;
     struct sockaddr_storage address; /* to be connected to */
     socklen_t length;
+    const char *name; /* what was looked up for it: valid until this thread looks up another */
 };
+
+enum { SEED_NAME_SIZE = 256 };
+
+/* This thread has looked up a name, and is going to dial one of its addresses. */
+void seed_note_name(const char *);
 
 /* Names among the endpoints are looked up here, which may block as hiredis' own look-up does. Until
  * the cluster is known, endpoints are tried side by side: for the connect timeout, or, where that

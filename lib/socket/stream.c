@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "socket/words.h"
+
 _Thread_local char stream_open_error[STREAM_ERROR_SIZE];
 
 int stream_refuse(const char *why)
@@ -32,6 +34,7 @@ static struct addrinfo *look_up(const char *host, int port)
     int error;
 
     snprintf(service, sizeof service, "%d", port);
+    seed_note_name(host);
     error = getaddrinfo(host, service, &hints, &found);
     if (error == EAI_NONAME) {
         hints.ai_flags = AI_ADDRCONFIG;
@@ -61,7 +64,8 @@ static int begin_to_connect(const struct seed *seed)
     return -1;
 }
 
-static struct endpoint *open_endpoint(const struct addrinfo *address, int64_t connect_timeout_ms)
+static struct endpoint *open_endpoint(const struct addrinfo *address,
+                                      const struct endpoint_wishes *wishes)
 {
     static const struct wire_option no_delay = {IPPROTO_TCP, TCP_NODELAY, 1};
     struct endpoint *ep;
@@ -71,7 +75,7 @@ static struct endpoint *open_endpoint(const struct addrinfo *address, int64_t co
     if (!seed_choose(&seed, address->ai_addr, address->ai_addrlen, true) ||
         (fd = begin_to_connect(&seed)) == -1)
         return NULL;
-    ep = endpoint_create_stream(fd, &seed, connect_timeout_ms);
+    ep = endpoint_create_stream(fd, &seed, wishes);
     if (ep == NULL)
         errno = ENOMEM;
     else
@@ -96,10 +100,11 @@ static bool endpoint_accepted(struct endpoint *ep)
 }
 
 /* The first address that accepts; a single one is not waited for. */
-static struct endpoint *open_first(const struct addrinfo *addresses, int64_t connect_timeout_ms)
+static struct endpoint *open_first(const struct addrinfo *addresses,
+                                   const struct endpoint_wishes *wishes)
 {
     for (const struct addrinfo *at = addresses; at != NULL; at = at->ai_next) {
-        struct endpoint *ep = open_endpoint(at, connect_timeout_ms);
+        struct endpoint *ep = open_endpoint(at, wishes);
 
         if (ep != NULL && (addresses->ai_next == NULL || endpoint_accepted(ep)))
             return ep;
@@ -107,7 +112,7 @@ static struct endpoint *open_first(const struct addrinfo *addresses, int64_t con
     return NULL;
 }
 
-struct stream *stream_open(const char *host, int port, int64_t connect_timeout_ms)
+struct stream *stream_open(const char *host, int port, const struct endpoint_wishes *wishes)
 {
     struct addrinfo *addresses;
     struct stream *stream;
@@ -119,11 +124,11 @@ struct stream *stream_open(const char *host, int port, int64_t connect_timeout_m
         return NULL;
     stream = calloc(1, sizeof *stream);
     if (stream != NULL)
-        stream->endpoint = open_first(addresses, connect_timeout_ms);
+        stream->endpoint = open_first(addresses, wishes);
     freeaddrinfo(addresses);
     if (stream == NULL || stream->endpoint == NULL) {
         error = stream == NULL ? ENOMEM : errno;
-        say_open_error(host, port, strerror(error));
+        say_open_error(host, port, words_for(error));
         free(stream);
         errno = error;
         return NULL;
@@ -153,7 +158,7 @@ static int failed(struct stream *stream)
         snprintf(stream->error, sizeof stream->error, "redisroute: %s", strerror(error));
     else
         snprintf(stream->error, sizeof stream->error, "redisroute: %s port %d: %s", stream->host,
-                 stream->port, strerror(error));
+                 stream->port, words_for(error));
     errno = error;
     return -1;
 }

@@ -5,7 +5,7 @@
 
 #include "socket/endpoint.h"
 
-enum { STREAM_ERROR_SIZE = 160 };
+enum { STREAM_ERROR_SIZE = 320 };
 
 struct stream {
     struct endpoint *endpoint;
@@ -15,7 +15,7 @@ struct stream {
 };
 
 /* NULL: errno, and the words in stream_open_error. */
-struct stream *stream_open(const char *host, int port, int64_t connect_timeout_ms);
+struct stream *stream_open(const char *host, int port, const struct endpoint_wishes *);
 extern _Thread_local char stream_open_error[STREAM_ERROR_SIZE];
 void stream_close(struct stream *);
 

@@ -40,7 +40,12 @@ static void start_nodes(struct cluster *cluster)
              options->node_timeout_ms ? options->node_timeout_ms : DEFAULT_NODE_TIMEOUT_MS,
              options->partial_coverage ? "no" : "yes", options->extra ? options->extra : "");
     struct server_options server_options = {
-        .is_cluster = true, .requirepass = options->requirepass, .extra = extra};
+        .is_cluster = true,
+        .requirepass = options->requirepass,
+        .extra = extra,
+        .tls = options->tls,
+        .tls_asks_clients = options->tls_asks_clients,
+        .tls_beside = options->tls_beside};
     for (int i = 0; i < cluster->size; i++) {
         cluster->nodes[i].server = server_start(&server_options);
         char *id = cluster_command(cluster, i, "CLUSTER MYID");

@@ -11,6 +11,7 @@
 
 enum { CLUSTER_SLOTS = 16384 };
 
+struct certificates;
 struct cluster;
 struct server;
 
@@ -25,6 +26,9 @@ struct cluster_options {
     int unassigned_count;
     bool is_unformed;  /* the nodes run, but have not met and own no slots */
     const char *extra; /* more lines for every redis.conf, may be null */
+    const struct certificates *tls; /* these three: as in struct server_options */
+    bool tls_asks_clients;
+    bool tls_beside;
 };
 
 /* Returns when every node sees the whole cluster, in the same way, and the replicas are in step.

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "certificates.h"
 #include "die.h"
 #include "folder.h"
 #include "port.h"
@@ -25,8 +26,23 @@ struct server {
     struct folder *folder;
     char unix_path[96];
     int port;
+    int plain_port; /* beside TLS; 0: none */
     pid_t pid;
 };
+
+static void write_tls(FILE *out, const struct server *server)
+{
+    const struct server_options *options = &server->options;
+    const char *folder = certificates_path(options->tls);
+    const char *name = options->tls_certificate ? options->tls_certificate : "server";
+    fprintf(out, "port %d\ntls-port %d\n", server->plain_port, server->port);
+    fprintf(out, "tls-cert-file %s/%s.pem\ntls-key-file %s/%s.key\n", folder, name, folder, name);
+    fprintf(out, "tls-ca-cert-file %s/ca.pem\ntls-auth-clients %s\n", folder,
+            options->tls_asks_clients ? "yes" : "no");
+    fprintf(out, "tls-replication yes\n");
+    if (options->is_cluster)
+        fprintf(out, "tls-cluster yes\n");
+}
 
 static void write_configuration(const struct server *server)
 {
@@ -35,12 +51,16 @@ static void write_configuration(const struct server *server)
     snprintf(path, sizeof path, "%s/redis.conf", folder_path(server->folder));
     FILE *out = fopen(path, "we");
     MUST(out);
-    fprintf(out, "dir %s\nport %d\nbind 127.0.0.1\n", folder_path(server->folder), server->port);
+    fprintf(out, "dir %s\nbind 127.0.0.1\n", folder_path(server->folder));
+    if (options->tls)
+        write_tls(out, server);
+    else
+        fprintf(out, "port %d\n", server->port);
     fprintf(out, "appendonly no\nsave \"\"\ndaemonize no\nlogfile log\nloglevel notice\n");
     fprintf(out, "enable-debug-command local\nrepl-diskless-sync-delay 0\n");
     if (options->is_cluster)
         fprintf(out, "cluster-enabled yes\n");
-    if (options->has_unix_socket)
+    if (options->has_unix_socket || options->tls)
         fprintf(out, "unixsocket %s\n", server->unix_path);
     if (options->requirepass)
         fprintf(out, "requirepass %s\nmasterauth %s\n", options->requirepass, options->requirepass);
@@ -73,6 +93,12 @@ static _Noreturn void become_redis(const struct server *server, pid_t parent)
     _exit(127);
 }
 
+/* The tests' own connections: TLS is what they test, and not what they look through. */
+static struct wire *open_wire(const struct server *server)
+{
+    return server->options.tls ? wire_open_unix(server->unix_path) : wire_open(server->port);
+}
+
 /* True once it answers; false when it is gone, as when another process took the port first. */
 static bool has_come_up(struct server *server)
 {
@@ -84,7 +110,7 @@ static bool has_come_up(struct server *server)
                 die("%s is not installed", program());
             return false;
         }
-        struct wire *wire = wire_open(server->port);
+        struct wire *wire = open_wire(server);
         char *pong = wire ? wire_command(wire, "PING") : NULL;
         bool is_up = pong && (!strcmp(pong, "PONG") || !strncmp(pong, "-NOAUTH", 7));
         free(pong);
@@ -116,6 +142,7 @@ struct server *server_start(const struct server_options *options)
     snprintf(server->unix_path, sizeof server->unix_path, "%s/socket", folder_path(server->folder));
     for (int i = 0; i < START_TRIES; i++) {
         server->port = port_free();
+        server->plain_port = server->options.tls_beside ? port_free() : 0;
         write_configuration(server);
         if (launch(server))
             return server;
@@ -155,6 +182,11 @@ int server_port(const struct server *server)
     return server->port;
 }
 
+int server_plain_port(const struct server *server)
+{
+    return server->plain_port;
+}
+
 const char *server_unix_path(const struct server *server)
 {
     return server->unix_path;
@@ -162,7 +194,7 @@ const char *server_unix_path(const struct server *server)
 
 static struct wire *open_as_admin(const struct server *server)
 {
-    struct wire *wire = wire_open(server->port);
+    struct wire *wire = open_wire(server);
     if (!wire)
         die("server on port %d: nobody listens", server->port);
     if (server->options.requirepass)

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 struct server;
+struct certificates;
 
 /* All zero is a plain server with Redis' own defaults, without persistence. */
 struct server_options {
@@ -12,6 +13,10 @@ struct server_options {
     bool has_unix_socket;    /* also listens on server_unix_path() */
     const char *requirepass; /* null: no password */
     const char *extra;       /* more lines for redis.conf, may be null */
+    const struct certificates *tls; /* its port speaks TLS, with "server" of these; null: it does not */
+    const char *tls_certificate;    /* another of them */
+    bool tls_asks_clients;          /* for a certificate, too */
+    bool tls_beside;                /* and server_plain_port() speaks without */
 };
 
 /* Returns when it answers. It dies with the thread that started it; start it from one that stays.
@@ -26,6 +31,7 @@ void server_restart(struct server *server);
 void server_signal(struct server *server, int signal);
 
 int server_port(const struct server *server);
+int server_plain_port(const struct server *server);
 const char *server_unix_path(const struct server *server);
 
 /* One command on a connection of its own; its reply as text (wire_text), freed by the caller. */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "die.h"
@@ -24,18 +25,15 @@ struct wire {
     size_t capacity;
 };
 
-struct wire *wire_open(int port)
+static struct wire *open_address(const struct sockaddr *address, socklen_t length)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct timeval limit = {.tv_sec = SILENCE_LIMIT_S};
     int on = 1;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     MUST(fd >= 0);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+    if (connect(fd, address, length) < 0) {
         close(fd);
         return NULL;
     }
@@ -43,6 +41,22 @@ struct wire *wire_open(int port)
     MUST(wire);
     wire->fd = fd;
     return wire;
+}
+
+struct wire *wire_open(int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)port),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    return open_address((struct sockaddr *)&address, sizeof address);
+}
+
+struct wire *wire_open_unix(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    MUST(strlen(path) < sizeof address.sun_path);
+    strcpy(address.sun_path, path);
+    return open_address((struct sockaddr *)&address, sizeof address);
 }
 
 void wire_close(struct wire *wire)

@@ -11,6 +11,7 @@ struct wire;
 
 /* Null when nobody listens on that loopback port. */
 struct wire *wire_open(int port);
+struct wire *wire_open_unix(const char *path);
 void wire_close(struct wire *wire);
 
 /* Bytes exactly as given; false when the connection broke. */

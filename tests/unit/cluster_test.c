@@ -177,30 +177,30 @@ static void a_cluster_is_found_by_any_of_its_nodes(void **state)
     struct cluster *c, *again;
 
     (void)state;
-    assert_null(cluster_find("dialled", 6000));
-    c = cluster_learn("dialled", 6000, two("b", 100));
-    assert_ptr_equal(cluster_find("dialled", 6000), c);
-    assert_ptr_equal(cluster_find("b", 7002), c);
-    assert_null(cluster_find("b", 7003));
+    assert_null(cluster_find("dialled", 6000, false));
+    c = cluster_learn("dialled", 6000, false, two("b", 100));
+    assert_ptr_equal(cluster_find("dialled", 6000, false), c);
+    assert_ptr_equal(cluster_find("b", 7002, false), c);
+    assert_null(cluster_find("b", 7003, false));
     assert_ptr_equal(cluster_first(), c);
-    again = cluster_learn("another", 6001, two("b", 300)); /* shares a node */
+    again = cluster_learn("another", 6001, false, two("b", 300)); /* shares a node */
     assert_ptr_equal(again, c);
-    assert_ptr_equal(cluster_find("another", 6001), c);
-    assert_ptr_not_equal(cluster_learn("third", 6002, two("c", 100)), c);
+    assert_ptr_equal(cluster_find("another", 6001, false), c);
+    assert_ptr_not_equal(cluster_learn("third", 6002, false, two("c", 100)), c);
 }
 
 static void plain_is_remembered_for_a_while(void **state)
 {
     (void)state;
-    assert_false(cluster_is_plain("plain", 6379, 1000));
-    cluster_learn_plain("plain", 6379, 1000);
-    assert_true(cluster_is_plain("plain", 6379, 1000));
-    assert_true(cluster_is_plain("plain", 6379, 1000 + CLUSTER_PLAIN_MS - 1));
-    assert_false(cluster_is_plain("plain", 6379, 1000 + CLUSTER_PLAIN_MS));
-    assert_false(cluster_is_plain("plain", 6380, 1000));
-    cluster_learn("plain", 6379, two("d", 100));
-    cluster_learn_plain("plain", 6379, 2000); /* a hiccup of a cluster makes it no less one */
-    assert_false(cluster_is_plain("plain", 6379, 2000));
+    assert_false(cluster_is_plain("plain", 6379, false, 1000));
+    cluster_learn_plain("plain", 6379, false, 1000);
+    assert_true(cluster_is_plain("plain", 6379, false, 1000));
+    assert_true(cluster_is_plain("plain", 6379, false, 1000 + CLUSTER_PLAIN_MS - 1));
+    assert_false(cluster_is_plain("plain", 6379, false, 1000 + CLUSTER_PLAIN_MS));
+    assert_false(cluster_is_plain("plain", 6380, false, 1000));
+    cluster_learn("plain", 6379, false, two("d", 100));
+    cluster_learn_plain("plain", 6379, false, 2000); /* a hiccup of a cluster makes it no less one */
+    assert_false(cluster_is_plain("plain", 6379, false, 2000));
 }
 
 static void credentials_are_the_latest(void **state)

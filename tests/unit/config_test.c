@@ -131,11 +131,45 @@ static void nothing_is_a_configuration_too(void **state)
     config_destroy(config);
 }
 
+#define IN_TLS(common)                                                                             \
+    "clusters: [{name: a, endpoints: ['h:1'], transport_socket: {name: "                           \
+    "envoy.transport_sockets.tls, typed_config: {'@type': a.UpstreamTlsContext, "                  \
+    "common_tls_context: {" common "}}}}]"
+
 static void wrong_is_refused_with_its_place_and_what_is_right(void **state)
 {
     static const struct {
         const char *text, *complaint;
     } rows[] = {
+        {"tls: yes please", "f:1:6: tls: \"yes please\" is not true or false"},
+        {"tls: true\ntls_ca: /nowhere/ca.pem",
+         "f:2:9: tls_ca: \"/nowhere/ca.pem\": No such file or directory"},
+        {"tls: true\ntls_ca: /dev/null",
+         "f:2:9: tls_ca: \"/dev/null\": there is no certificate here; expected is the PEM format"},
+        {"tls_ca: /nowhere/ca.pem", "f:1:9: tls_ca: tls_ca is of no use without tls: true"},
+        {"clusters: [{name: a, endpoints: ['h:1'], tls: true, tls_certificate: /nowhere/c.pem}]",
+         "f:1:70: clusters[0].tls_certificate: \"/nowhere/c.pem\": the certificate has no key "
+         "beside it"},
+        {"clusters: [{name: a, endpoints: ['h:1'], transport_socket: {name: quic}}]",
+         "clusters[0].transport_socket: the transport socket \"quic\" is not known here; "
+         "possible are envoy.transport_sockets.tls and envoy.transport_sockets.raw_buffer"},
+        {"clusters: [{name: a, endpoints: ['h:1'], tls: false, transport_socket: {name: "
+         "envoy.transport_sockets.tls}}]",
+         "clusters[0].transport_socket: the fields tls… say it already"},
+        {IN_TLS("tls_params: {tls_minimum_protocol_version: TLSv1_4}"),
+         "clusters[0].transport_socket.typed_config.common_tls_context.tls_params."
+         "tls_minimum_protocol_version: \"TLSv1_4\" is not one of TLS_AUTO, TLSv1_0, TLSv1_1, "
+         "TLSv1_2, TLSv1_3"},
+        {IN_TLS("validation_context: {trusted_ca: {}}"),
+         "clusters[0].transport_socket.typed_config.common_tls_context.validation_context."
+         "trusted_ca: either a filename or an inline_string is needed"},
+        {IN_TLS("validation_context: {trusted_ca: {inline_string: PEM}}"),
+         "clusters[0].transport_socket.typed_config.common_tls_context.validation_context."
+         "trusted_ca.inline_string: there is no certificate here"},
+        {IN_TLS("validation_context: {match_typed_subject_alt_names: [{san_type: DNS, matcher: "
+                "{safe_regex: a}}]}"),
+         "clusters[0].transport_socket.typed_config.common_tls_context.validation_context."
+         "match_typed_subject_alt_names[0].matcher.safe_regex: is not supported yet"},
         {"read_polcy: MASTER",
          "f:1:1: there is no field \"read_polcy\" here; is \"read_policy\" meant?"},
         {"a:\n  b: 1", "f:1:1: there is no field \"a\" here; possible are: "},
