@@ -167,6 +167,34 @@ int redisRouteNextReadPolicy(struct redisContext *, enum redisRouteReadPolicy);
  * thread, any time. */
 int redisRouteCheckConfig(const char *files, char *why, size_t size);
 
+/* --- events --- */
+
+enum redisRouteEvent {
+    REDISROUTE_EVENT_GAP = 1,        /* a subscription, or MONITOR, is interrupted: its node was lost,
+                                        or its slot moved. What is published now is missed */
+    REDISROUTE_EVENT_RESUMED = 2,    /* every subscription of the context is in force again */
+    REDISROUTE_EVENT_LINK_LOST = 3,  /* a connection to a node broke, or was not accepted */
+    REDISROUTE_EVENT_REDIRECTED = 4, /* a node sent a command elsewhere (MOVED, ASK) */
+    REDISROUTE_EVENT_FAILOVER = 5,   /* a replica has become a master */
+    REDISROUTE_EVENT_TOPOLOGY = 6,   /* nodes, or their slots, are not what they were */
+};
+
+/* Is told what happens to a context or session: `fd` is its c->fd, or redisRouteFd(); `text` says it
+ * in one line of English, with the node, and with the channel that an interruption is about. It is
+ * valid during the call only. More kinds may come; ignore those you do not know.
+ *
+ * It is called by the thread that uses the context, from inside of the call that finds it out
+ * (redisCommand, redisGetReply, a callback of the event loop, redisRouteRead …), possibly while a
+ * reply is on its way. It may read and set the program's own data; it must not call hiredis or this
+ * library with any context or session, must not free one, and should return soon. With several
+ * threads it is called by several at a time. What the library does for itself in the background (the
+ * mirror) is not reported. */
+typedef void (*redisRouteEventFn)(void *data, enum redisRouteEvent event, int fd, const char *text);
+
+/* Who is told, in the whole process, from now on; NULL: nobody. Any thread, any time; a call of the
+ * function before that is under way goes on. 0, or -1: out of memory, and nothing has changed. */
+int redisRouteSetEventFn(redisRouteEventFn each, void *data);
+
 /* --- statistics --- */
 
 /* Numbers of the whole process, which only grow. All these functions may be called by any thread

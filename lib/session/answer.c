@@ -180,6 +180,8 @@ static bool on_moved(struct session *s, struct redirected *r)
     if (host.length == 0)
         host = (struct bytes){r->link->host, strlen(r->link->host)};
     same = link_is(r->link, host.data, host.length, r->what.port);
+    session_raise(s, EVENT_REDIRECTED, "slot %u: %s says MOVED to %.*s:%u", r->what.slot,
+                  r->link->name, (int)host.length, host.data, r->what.port);
     r->part->target = NULL;
     r->part->slot = r->what.slot;
     cluster_redirected(s->cluster, session_now(s));
@@ -201,6 +203,8 @@ static bool on_ask(struct session *s, struct redirected *r)
 
     if (host.length == 0)
         host = (struct bytes){r->link->host, strlen(r->link->host)};
+    session_raise(s, EVENT_REDIRECTED, "slot %u: %s says ASK %.*s:%u", r->what.slot, r->link->name,
+                  (int)host.length, host.data, r->what.port);
     r->part->slot = r->what.slot;
     r->part->target = dispatch_link_to(s, host.data, host.length, r->what.port);
     r->part->asking = true;

@@ -232,6 +232,21 @@ static bool in_use(const struct feeds *fs)
     return topics_count(&fs->topics) > 0 || fs->monitoring || fs->asked != NULL;
 }
 
+void feeds_look_at_gap(struct session *s)
+{
+    struct feeds *fs = s->feeds;
+    long long gap_ms;
+
+    if (fs->gap_ms == 0 || fs->restless || fs->unsettled || !subscribe_is_in_force(s))
+        return;
+    gap_ms = session_now(s) - fs->gap_ms;
+    fs->gap_ms = 0;
+    log_write(LOG_WARNING, "subscriptions are in force again; what was published in the last %lld ms "
+              "may be missing", gap_ms);
+    session_raise(s, EVENT_RESUMED, "subscriptions are in force again; what was published in the last "
+                  "%lld ms may be missing", gap_ms);
+}
+
 void feeds_settle(struct session *s)
 {
     struct feeds *fs = s->feeds;
@@ -241,13 +256,9 @@ void feeds_settle(struct session *s)
     fs->restless = false;
     subscribe_settle(s);
     monitor_settle(s);
-    if (fs->restless) {
+    if (fs->restless)
         fs->tick_ms = clock_earlier(fs->tick_ms, session_now(s) + TICK_RESTLESS_MS);
-    } else if (fs->gap_ms != 0) {
-        log_write(LOG_WARNING, "subscriptions are in force again; what was published in the last "
-                  "%lld ms may be missing", (long long)(session_now(s) - fs->gap_ms));
-        fs->gap_ms = 0;
-    }
+    feeds_look_at_gap(s);
 }
 
 void feeds_opened(struct session *s, struct link *link)
@@ -265,7 +276,10 @@ void feeds_lost(struct session *s, struct link *link, int why)
     buffer_deinit(&f->commands);
     f->asked = f->answered = 0;
     f->monitors = false;
-    subscribe_lost(s, f);
+    subscribe_lost(s, f, why == 0 ? "the server closed the connection" : strerror(why));
+    if (f->kind == FEED_MONITOR && fs->monitoring)
+        session_raise(s, EVENT_GAP, "MONITOR of %s is interrupted: %s", link->name,
+                      why == 0 ? "the server closed the connection" : strerror(why));
     if (in_use(fs) && fs->gap_ms == 0 && why != EHOSTDOWN) {
         fs->gap_ms = session_now(s);
         log_write(LOG_WARNING, "connection to %s, which %s came over, was lost: %s", link->name,

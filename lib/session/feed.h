@@ -85,6 +85,8 @@ void feeds_fail(struct session *, const char *reply, size_t length);
 
 /* Opens what is needed and not there, and subscribes what has no place. */
 void feeds_settle(struct session *);
+/* Whether nothing is missed any more. */
+void feeds_look_at_gap(struct session *);
 
 /* What happens to feeds' links. */
 void feeds_opened(struct session *, struct link *);
@@ -101,7 +103,10 @@ void feeds_advance(struct session *);
 void subscribe_settle(struct session *);
 void subscribe_received(struct session *, struct feed *, const char *reply, size_t length,
                         uint64_t position);
-void subscribe_lost(struct session *, struct feed *);
+/* `why` is told to the program. */
+void subscribe_lost(struct session *, struct feed *, const char *why);
+/* Every topic is subscribed to where it belongs, and a server has said so. */
+bool subscribe_is_in_force(const struct session *);
 void subscribe_guard(struct session *);
 void monitor_settle(struct session *);
 void monitor_received(struct session *, struct feed *, const char *reply, size_t length,

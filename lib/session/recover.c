@@ -281,6 +281,8 @@ void session_link_lost(struct session *s, struct link *link, int why)
     struct part *chain;
 
     count_lost(s, link);
+    if (!link->probe && (why != 0 || !link->must_close))
+        session_raise(s, EVENT_LINK_LOST, "connection to %s was lost: %s", link->name, reason(link, why));
     link->error = why;
     if (s->state == SESSION_ENDED)
         return;
@@ -460,6 +462,33 @@ static bool map_links(struct session *s)
     return true;
 }
 
+/* Masters that were replicas. */
+static void raise_failovers(const struct session *s, const struct topology *old)
+{
+    for (uint16_t i = 0; i < s->topology->node_count; i++) {
+        const struct node *n = &s->topology->nodes[i];
+        uint16_t was = topology_find(old, (struct bytes){n->host, strlen(n->host)}, n->port);
+
+        if (n->master && was != NODE_NONE && !old->nodes[was].master)
+            session_raise(s, EVENT_FAILOVER, "%s:%u, which was a replica, is a master", n->host,
+                          n->port);
+    }
+}
+
+static void raise_changes(const struct session *s, const struct topology *old)
+{
+    unsigned masters = 0;
+
+    if (!event_is_on() || old == NULL || topology_same(s->topology, old))
+        return;
+    for (uint16_t i = 0; i < s->topology->node_count; i++)
+        masters += s->topology->nodes[i].master;
+    session_raise(s, EVENT_TOPOLOGY,
+                  "the cluster has changed: %u masters, %u replicas, %u slots with an owner", masters,
+                  s->topology->node_count - masters, (unsigned)s->topology->owned);
+    raise_failovers(s, old);
+}
+
 void session_adopt(struct session *s)
 {
     struct topology *old = s->topology;
@@ -470,6 +499,7 @@ void session_adopt(struct session *s)
         return;
     s->topology = cluster_topology(s->cluster, &s->version);
     mapped = map_links(s) && reads_adopt(s);
+    raise_changes(s, old);
     topology_unref(old);
     if (!mapped) {
         session_end(s, ENOMEM);

@@ -4,6 +4,7 @@
 #ifndef REDISROUTE_SESSION_REQUEST_H
 #define REDISROUTE_SESSION_REQUEST_H
 
+#include "base/event.h"
 #include "link/part.h"
 #include "route/command.h"
 #include "route/scan_cursor.h"
@@ -200,6 +201,13 @@ void discover_ask(struct session *, struct link *);
 size_t discover_take_plain(struct session *, char *to, size_t size);
 
 void session_touch(struct session *, struct link *);
+
+/* Tells the program what happens to this session, when it wants to know. */
+#define session_raise(s, kind, ...)                                                                \
+    do {                                                                                           \
+        if (event_is_on() && !(s)->settings.is_mirror)                                             \
+            event_raise((kind), (s)->fd, __VA_ARGS__);                                             \
+    } while (0)
 int64_t session_now(const struct session *);
 
 #endif

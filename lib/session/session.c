@@ -24,6 +24,7 @@ struct session *session_create(const struct session_settings *settings)
     if (s == NULL)
         return NULL;
     s->settings = *settings;
+    s->fd = -1;
     s->policy = settings->read_policy;
     s->home = link_create(settings->host, settings->port);
     if (s->home == NULL) {

@@ -171,6 +171,7 @@ struct session {
     struct session *front_of; /* the front that this is an inner session of; NULL: none */
     struct session *next;     /* of a front: its inner sessions, one behind the other */
     struct session_settings settings;
+    int fd;             /* the program's descriptor, for events; -1: it has none */
     int end_error;      /* 0: closed in order, as by QUIT */
     char *end_text;     /* more about it, in words; NULL: there is no more */
     bool ending;        /* QUIT: ends when all is delivered */

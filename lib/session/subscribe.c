@@ -12,6 +12,9 @@
 /* Until a server that refused is asked again. */
 enum { SUBSCRIBE_RETRY_MS = 50 };
 
+/* Of a channel in an event. */
+enum { GAP_NAME_MAX = 256 };
+
 static const struct words {
     const char *subscribe; /* as the server names them in its answers */
     const char *unsubscribe;
@@ -313,12 +316,35 @@ void subscribe_settle(struct session *s)
     look_at_asked(s);
 }
 
-void subscribe_lost(struct session *s, struct feed *f)
+bool subscribe_is_in_force(const struct session *s)
+{
+    const struct topic *topic = NULL;
+
+    while ((topic = topics_next(&s->feeds->topics, topic)) != NULL)
+        if (!is_served(s, topic))
+            return false;
+    return true;
+}
+
+static void raise_gap(const struct session *s, const struct topic *topic, const struct feed *f,
+                      const char *why)
+{
+    static const char *const names[] = {"channel", "pattern", "shard channel"};
+
+    session_raise(s, EVENT_GAP, "%s '%.*s' is interrupted at %s: %s", names[topic->kind],
+                  (int)(topic->length < GAP_NAME_MAX ? topic->length : GAP_NAME_MAX), topic->name,
+                  f->link->name, why);
+}
+
+void subscribe_lost(struct session *s, struct feed *f, const char *why)
 {
     struct topic *topic = NULL;
 
-    while ((topic = topics_next(&s->feeds->topics, topic)) != NULL)
+    while ((topic = topics_next(&s->feeds->topics, topic)) != NULL) {
+        if (topic_place(topic, f) != NULL && !topic->fresh)
+            raise_gap(s, topic, f, why);
         topic_leave(topic, f);
+    }
 }
 
 /* --- what a feed says --- */
@@ -365,6 +391,7 @@ static bool is_evicted(struct session *s, struct feed *f, const struct bytes sai
         return false;
     log_write(LOG_WARNING, "the slot of shard channel '%.*s' moved away from %s", (int)said[1].length,
               said[1].data, f->link->name);
+    raise_gap(s, topic, f, "its slot has moved");
     topic_leave(topic, f);
     cluster_suspect(s->cluster);
     if (s->feeds->gap_ms == 0)
@@ -377,8 +404,10 @@ static bool is_evicted(struct session *s, struct feed *f, const struct bytes sai
 static void on_answer(struct session *s, struct feed *f)
 {
     feed_answered(f, false);
-    if (f->answered == f->asked)
+    if (f->answered == f->asked) {
         look_at_asked(s);
+        feeds_look_at_gap(s);
+    }
 }
 
 /* True: the server did not mean the subscription, but where it was asked for it. */

@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/event.h"
 #include "config/config.h"
 #include "redisroute/redisroute.h"
 #include "socket/descriptor.h"
@@ -230,4 +232,40 @@ PUBLIC size_t redisRouteStatsText(char *to, size_t size)
     }
     buffer_deinit(&text);
     return length;
+}
+
+/* --- events --- */
+
+_Static_assert((int)REDISROUTE_EVENT_GAP == (int)EVENT_GAP &&
+                   (int)REDISROUTE_EVENT_TOPOLOGY == (int)EVENT_TOPOLOGY,
+               "events have one number");
+
+/* What the program gave, behind a function of the library's own type. */
+struct told {
+    redisRouteEventFn function;
+    void *data;
+};
+
+static void tell(void *data, int kind, int fd, const char *text)
+{
+    const struct told *told = data;
+
+    told->function(told->data, (enum redisRouteEvent)kind, fd, text);
+}
+
+PUBLIC int redisRouteSetEventFn(redisRouteEventFn each, void *data)
+{
+    struct told *told;
+
+    if (each == NULL)
+        return event_listen(NULL, NULL) ? 0 : -1;
+    told = malloc(sizeof *told);
+    if (told == NULL)
+        return -1;
+    *told = (struct told){.function = each, .data = data};
+    if (!event_listen(tell, told)) {
+        free(told);
+        return -1;
+    }
+    return 0;
 }

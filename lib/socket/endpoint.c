@@ -150,6 +150,7 @@ static bool make_session(struct endpoint *ep)
     ep->session = session_create(&settings);
     if (ep->session == NULL)
         return false;
+    ep->session->fd = ep->fd;
     ep->session->home->address = ep->seed;
     ep->session->home->address_length = ep->seed_length;
     return true;
