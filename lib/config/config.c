@@ -404,6 +404,17 @@ static void say_active(const struct config *config)
               read_policy_name((enum read_policy)config->read_policy));
 }
 
+/* What an audit looks at stays as it is: nothing is said of connections, to whatever address. */
+static void begin_audit(struct config *config)
+{
+    if (!config_audits(config))
+        return;
+    config->listeners = NULL;
+    config->elsewhere.mirrors = NULL;
+    config->elsewhere.logins = NULL;
+    config->any_mirror = false;
+}
+
 static void read_first(void)
 {
     static struct config last_resort;
@@ -430,6 +441,7 @@ static void read_first(void)
     }
     config->off |= is_off();
     config->version = 1;
+    begin_audit(config);
     atomic_store(&current, config);
     if (!config->off)
         say_active(config);
@@ -460,6 +472,8 @@ int config_reload(struct complaint *complaint)
     if (config == NULL)
         return -1;
     config->off = before->off;
+    config->audit = before->audit;
+    begin_audit(config);
     config->version = before->version + 1;
     config->before = before;
     atomic_store_explicit(&current, config, memory_order_release);

@@ -129,7 +129,7 @@ struct config {
     bool command_stats;
     const char *stats_file; /* empty: none */
     int64_t stats_interval_ms;
-    const char *audit; /* the file of the audit; empty: none. Then nothing is routed */
+    const char *audit; /* the file of the audit; empty: none. As it was at the start */
     int64_t audit_interval_ms;
 
     struct config_listener *listeners;
@@ -150,6 +150,12 @@ struct config {
  * into it, and it changes rarely. Thread-safe. The first call reads the files and the environment;
  * what is wrong there is said in the log, and is as if it were not. */
 const struct config *config_get(void);
+
+/* Nothing is routed, and what programs write is looked at. */
+static inline bool config_audits(const struct config *config)
+{
+    return !config->off && config->audit[0] != '\0';
+}
 
 /* Reads everything once more and puts it in force. 1: there is a new snapshot; 0: the files say
  * what they said before; -1, and a complaint: refused, and all is as it was. One thread at a time.

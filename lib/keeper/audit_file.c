@@ -35,7 +35,7 @@ static bool complained;
 
 bool audit_file_is_wanted(void)
 {
-    return config_get()->audit[0] != '\0';
+    return config_audits(config_get());
 }
 
 static bool name_files(struct paths *paths)

@@ -239,11 +239,12 @@ static struct bytes key_outside(const struct call *call)
     return (struct bytes){NULL, 0};
 }
 
-/* "redis.call(", the last four tokens. Valkey knows "server" too. */
+/* "redis.call" begins the last four tokens, or redis["call"] does. Valkey knows "server" too. */
 static bool is_call(const struct token t[4])
 {
-    return (token_is(&t[0], "redis") || token_is(&t[0], "server")) && token_is(&t[1], ".") &&
-           (token_is(&t[2], "call") || token_is(&t[2], "pcall")) && token_is(&t[3], "(");
+    return (token_is(&t[0], "redis") || token_is(&t[0], "server")) &&
+           (token_is(&t[1], "[") || (token_is(&t[1], ".") && (token_is(&t[2], "call") ||
+                                                              token_is(&t[2], "pcall"))));
 }
 
 struct lua_look lua_look(struct bytes text)
@@ -262,7 +263,8 @@ struct lua_look lua_look(struct bytes text)
         if (!is_call(last))
             continue;
         look.calls++;
-        if (look.outside.length == 0) {
+        /* Else it is given another name, and what that is called with is not seen. */
+        if (look.outside.length == 0 && token_is(&last[3], "(")) {
             read_arguments(r, &call);
             look.outside = key_outside(&call);
         }

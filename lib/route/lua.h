@@ -11,7 +11,7 @@
 enum { LUA_TEXT_MOST = 64 * 1024 };
 
 struct lua_look {
-    unsigned calls;       /* of redis.call and redis.pcall */
+    unsigned calls;       /* redis.call and redis.pcall, called or taken by another name */
     struct bytes outside; /* the first expression that is a key of such a call and cannot be one of
                              KEYS: a literal, or one with ARGV in it. In the text; empty: none */
 };

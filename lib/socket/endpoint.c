@@ -103,7 +103,7 @@ static bool has_routes(const struct sockaddr *address)
     char host[INET6_ADDRSTRLEN];
     uint16_t port;
 
-    return !config->off && config->audit[0] == '\0' && config->listeners != NULL &&
+    return !config->off && config->listeners != NULL &&
            address_text(address, host, &port) &&
            config_has_routes(config_listener(config, host, port));
 }
@@ -451,7 +451,7 @@ struct endpoint *endpoint_create_stream(int fd, const struct seed *seed,
         return NULL;
     }
     ep->prompt = true;
-    if (config_get()->audit[0] != '\0' && !config_get()->off)
+    if (config_audits(config_get()))
         ep->tap = calloc(1, sizeof *ep->tap);
     if (config_get()->off || ep->tap != NULL)
         ep->session->state = SESSION_PLAIN;

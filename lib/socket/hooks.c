@@ -161,7 +161,7 @@ redisContext *redisConnectFd(int fd)
 
     if (stale != NULL)
         endpoint_forget(stale);
-    if (config_get()->audit[0] != '\0' && !config_get()->off)
+    if (config_audits(config_get()))
         (void)endpoint_create_tapped(fd, NULL, 0);
     return hiredis_redisConnectFd(fd);
 }

@@ -60,7 +60,7 @@ int seam_connect(int fd, const struct sockaddr *address, socklen_t length)
         return connect_again(ep, address, length);
     if (ep != NULL)
         endpoint_forget(ep);
-    if (config_get()->audit[0] != '\0' && !config_get()->off)
+    if (config_audits(config_get()))
         return connect_tapped(fd, address, length);
     if (!routed || !seed_choose(&seed, address, length, async))
         return connect(fd, address, length);

@@ -177,9 +177,7 @@ bool seed_choose(struct seed *seed, const struct sockaddr *dialled, socklen_t le
     *seed = (struct seed){.dialled_length = length, .length = length, .name = noted_name};
     memcpy(&seed->dialled, dialled, length);
     memcpy(&seed->address, dialled, length);
-    /* An audit changes nothing. */
-    if (config_get()->listeners == NULL || config_get()->audit[0] != '\0' ||
-        !text_of(dialled, length, host, &port))
+    if (config_get()->listeners == NULL || !text_of(dialled, length, host, &port))
         return true;
     listener = config_listener(config_get(), host, port);
     /* Where no name is known, the dialled address may be right after all. */

@@ -355,6 +355,48 @@ START_TEST(test_nothing_is_routed)
 }
 END_TEST
 
+/* A configuration that leads elsewhere, and would say a password, has no say. */
+START_TEST(test_what_is_configured_does_not_apply)
+{
+    static const char ping[] = "PING\r\n";
+    char audit[4096], config[4096], heard[16] = "";
+    redisRouteSession *session;
+    redisContext *c;
+    FILE *file;
+
+    snprintf(audit, sizeof audit, "%s", new_path("audit"));
+    snprintf(config, sizeof config, "%s", new_path("config"));
+    file = fopen(config, "w");
+    MUST(file);
+    fprintf(file,
+            "password: wrong\n"
+            "listeners:\n- address: 127.0.0.1:%d\n  redis_proxy:\n    settings: {op_timeout: 1s}\n"
+            "    prefix_routes: {catch_all_route: {cluster: gone}}\n"
+            "clusters:\n- name: gone\n  endpoints: [127.0.0.1:1]\n",
+            target_port(TARGET_PLAIN));
+    fclose(file);
+    audit_to(audit);
+    setenv("REDISROUTE_AUDIT_INTERVAL", "100ms", 1);
+    setenv("REDISROUTE_CONFIG", config, 1);
+    ck_assert_int_eq(redisRouteCheckConfig(config, NULL, 0), 0);
+    c = connect_target(TARGET_PLAIN);
+    EXPECT(c, "PONG", "PING");
+    session = redisRouteOpen("127.0.0.1", target_port(TARGET_PLAIN), NULL);
+    MUST(session);
+    ck_assert_int_eq(redisRouteWrite(session, ping, sizeof ping - 1), 0);
+    for (size_t there = 0; there < 7;) {
+        ssize_t n = redisRouteReadWait(session, heard + there, 7 - there, 10000);
+
+        ck_assert_msg(n > 0, "%s", redisRouteErrorText(session));
+        there += (size_t)n;
+    }
+    ck_assert_str_eq(heard, "+PONG\r\n");
+    UNTIL(says(audit, "PING", "works", 2));
+    redisRouteClose(session);
+    redisFree(c);
+}
+END_TEST
+
 /* The descriptor is the socket to the server; policies and reconnects are taken. */
 START_TEST(test_the_descriptor_stays_what_it_is)
 {
@@ -619,6 +661,7 @@ int main(void)
         tcase_add_test(tc, test_replies_are_those_without_it);
         tcase_add_test(tc, test_nothing_is_routed);
     }
+    tcase_add_test(tc, test_what_is_configured_does_not_apply);
     tcase_add_test(tc, test_the_descriptor_stays_what_it_is);
     tcase_add_test(tc, test_pipelines);
     tcase_add_loop_test(tc, test_asynchronous, 0, LOOP_KINDS);

@@ -182,6 +182,7 @@ static void scripts(void **state)
     (void)state;
     expect(&j, "EVAL \"return 1\" 0", "works");
     expect(&j, "EVAL \"return redis.call('time')\" 0", "script-without-keys");
+    expect(&j, "EVAL \"local c = redis.call return c('get', 'a')\" 0", "script-without-keys");
     expect(&j, "EVAL \"return redis.call('get', KEYS[1])\" 1 a", "works");
     expect(&j, "EVAL \"return redis.call('get', KEYS[1])\" 2 a b", "crossslot a, b");
     expect(&j, "EVAL \"return redis.call('get', ARGV[1])\" 0 a", "script-keys ARGV[1]");

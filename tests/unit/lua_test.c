@@ -53,6 +53,8 @@ static void keys_outside(void **state)
     expect("return redis.call('zunionstore', KEYS[1], 2, KEYS[2], 'other')", 1, "'other'");
     expect("return redis . call ( 'get' , --[[ which? ]] 'config' )", 1, "'config'");
     expect("return server.call('get', 'config')", 1, "'config'");
+    expect("local call = redis.call return call('get', 'config')", 1, "");
+    expect("return redis['call']('get', 'config')", 1, "");
     expect("redis.call('get', KEYS[1]) redis.call('get', 'a') redis.call('get', 'b')", 3, "'a'");
     expect("redis.call('set', KEYS[1], redis.call('get', 'inner'))", 2, "'inner'");
 }
