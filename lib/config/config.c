@@ -164,8 +164,18 @@ static struct config_mirror *mirrors_of_settings(struct reader *r, const struct 
     return first;
 }
 
+/* Waiting is a part of an operation. */
+static int64_t shorter_timeout(const struct config *config)
+{
+    int64_t op_ms = config->op_timeout_ms, failover_ms = config->failover_timeout_ms;
+
+    return op_ms > 0 && op_ms < failover_ms ? op_ms : failover_ms;
+}
+
 static void set_timeouts(const struct config *config, struct config_listener *l)
 {
+    if (settings_in_environment("op_timeout"))
+        l->op_timeout_ms = config->op_timeout_ms;
     l->failover_timeout_ms = config->failover_timeout_ms;
     if (l->op_timeout_ms > 0 && !settings_in_environment("failover_timeout"))
         l->failover_timeout_ms = l->op_timeout_ms;
@@ -274,7 +284,8 @@ static bool complete(struct reader *r, struct config *config)
                                                  .read_policy = config->read_policy,
                                                  .mirrors = mirrors,
                                                  .logins = logins,
-                                                 .failover_timeout_ms = config->failover_timeout_ms,
+                                                 .op_timeout_ms = config->op_timeout_ms,
+                                                 .failover_timeout_ms = shorter_timeout(config),
                                                  .connect_timeout_ms = config->connect_timeout_ms,
                                                  .tls = config->tls.profile};
     config->logins_are_environments = login_in_environment();

@@ -111,6 +111,7 @@ struct config_file {
 
 struct config {
     bool off; /* REDISROUTE_OFF=1: hiredis as it was */
+    int64_t op_timeout_ms; /* 0: none */
     int64_t failover_timeout_ms;
     int64_t connect_timeout_ms;
     int64_t link_idle_timeout_ms; /* 0: links are kept */

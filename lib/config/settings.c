@@ -95,6 +95,7 @@ static const char *const policies[] = {
 #define AT(member) offsetof(struct config, member)
 
 const struct field settings_fields[] = {
+    {"op_timeout", take_duration, AT(op_timeout_ms), NULL, 0, DAY_MS, false},
     {"failover_timeout", take_duration, AT(failover_timeout_ms), NULL, 0, DAY_MS, false},
     {"connect_timeout", take_duration, AT(connect_timeout_ms), NULL, 1, HOUR_MS, false},
     {"link_idle_timeout", take_duration, AT(link_idle_timeout_ms), NULL, 0, 365LL * DAY_MS, false},

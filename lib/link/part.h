@@ -48,6 +48,7 @@ struct part {
     bool impatient;    /* fails at once when its node cannot be reached */
     uint8_t policy;    /* enum read_policy: which nodes may answer it */
     bool enlisted;     /* reads.c has looked at it */
+    bool late;         /* not answered within the time limit */
     bool away;         /* counted as a read that another node than the slot's owner is answering */
     bool writes;       /* counted as a write that is unanswered */
 };

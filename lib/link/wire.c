@@ -135,12 +135,31 @@ void wire_set_option(struct link *link, const struct wire_option *option)
         setsockopt(link->fd, option->level, option->name, &option->value, sizeof option->value);
 }
 
+int64_t wire_wait_ms(const struct wire_settings *settings, enum wire_limit *limit)
+{
+    const struct timeval *of_program = &settings->receive_timeout;
+    int64_t ms = (int64_t)of_program->tv_sec * 1000 + (of_program->tv_usec + 999) / 1000;
+
+    *limit = WIRE_LIMIT_OF_PROGRAM;
+    if (wire_waits_alone(settings)) {
+        *limit = WIRE_LIMIT_ALONE;
+        ms = 1000 * WIRE_SILENCE_S;
+    }
+    if (settings->op_timeout_ms > 0 && (ms == 0 || settings->op_timeout_ms < ms)) {
+        *limit = WIRE_LIMIT_OF_OPERATION;
+        ms = settings->op_timeout_ms;
+    }
+    return ms;
+}
+
 void wire_set_receive_timeout(struct link *link, const struct wire_settings *settings)
 {
     struct timeval timeout = settings->receive_timeout;
+    enum wire_limit limit;
+    int64_t ms = wire_wait_ms(settings, &limit);
 
-    if (wire_waits_alone(settings))
-        timeout = (struct timeval){.tv_sec = WIRE_SILENCE_S};
+    if (limit != WIRE_LIMIT_OF_PROGRAM)
+        timeout = (struct timeval){.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
     if (link->fd != -1)
         setsockopt(link->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
 }
@@ -152,7 +171,7 @@ static void apply(struct link *link, const struct wire_settings *settings)
     wire_set_option(link, &no_delay);
     for (int i = 0; i < settings->option_count; i++)
         wire_set_option(link, &settings->options[i]);
-    if (settings->alone || settings->receive_timeout.tv_sec != 0 ||
+    if (settings->alone || settings->op_timeout_ms > 0 || settings->receive_timeout.tv_sec != 0 ||
         settings->receive_timeout.tv_usec != 0)
         wire_set_receive_timeout(link, settings);
 }

@@ -31,6 +31,7 @@ struct wire_settings {
     struct tls_profile *tls; /* NULL: bytes go as they are. The owner's */
     const char *tls_dialled; /* the name that was dialled; NULL or empty: it was no name */
     bool alone; /* no keeper notices a silent server: a wait ends after WIRE_SILENCE_S */
+    int64_t op_timeout_ms; /* a wait ends after that; 0: it need not */
 };
 
 enum { WIRE_SILENCE_S = 1 };
@@ -41,6 +42,10 @@ static inline bool wire_waits_alone(const struct wire_settings *w)
     return w->alone && ((w->receive_timeout.tv_sec == 0 && w->receive_timeout.tv_usec == 0) ||
                         w->receive_timeout.tv_sec >= WIRE_SILENCE_S);
 }
+
+/* How long a wait for bytes lasts; 0: for ever. *limit is what ends it. */
+enum wire_limit { WIRE_LIMIT_OF_PROGRAM, WIRE_LIMIT_ALONE, WIRE_LIMIT_OF_OPERATION };
+int64_t wire_wait_ms(const struct wire_settings *, enum wire_limit *limit);
 
 enum wire_result {
     WIRE_DONE,

@@ -63,7 +63,8 @@ static void become_single(struct session *s)
 
 static bool is_to_be_seen(const struct session *s)
 {
-    return s->settings.is_mirror || s->settings.is_inner || mirror_is_on();
+    return s->settings.is_mirror || s->settings.is_inner || s->settings.op_timeout_ms > 0 ||
+           mirror_is_on();
 }
 
 static void find_plain(struct session *s, bool remember)

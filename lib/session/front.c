@@ -140,12 +140,12 @@ bool front_exchange(struct session *s)
     return moved;
 }
 
-int64_t front_due(const struct session *s, bool in_need)
+int64_t front_due(const struct session *s, int64_t (*due_of)(const struct session *))
 {
     int64_t due = -1;
 
     for (const struct session *inner = s->next; inner != NULL; inner = inner->next)
-        due = clock_earlier(due, in_need ? session_due_in_need(inner) : session_due(inner));
+        due = clock_earlier(due, due_of(inner));
     return due;
 }
 

@@ -59,8 +59,8 @@ void front_pass_policy(struct session *, struct link *, const struct part *);
 bool front_asks(const struct session *, uint16_t node, bool shards);
 void front_scan_answered(struct session *, struct request *);
 
-/* See session_due and session_due_in_need. */
-int64_t front_due(const struct session *, bool in_need);
+/* The first of what session_due, or one of its kind, says of the inner sessions. */
+int64_t front_due(const struct session *, int64_t (*due_of)(const struct session *));
 void front_advance(struct session *);
 
 #endif

@@ -1,5 +1,6 @@
 /* What becomes of parts when the ground moves: a connection is lost, or a newer
  * snapshot gives slots to other nodes. */
+#include "session/deadline.h"
 #include "session/feed.h"
 #include "session/front.h"
 #include "session/lookup.h"
@@ -14,6 +15,8 @@ enum { BACKOFF_FIRST_MS = 25, BACKOFF_MOST_MS = 1000 };
 
 static const char *reason(const struct link *link, int why)
 {
+    if (why == ETIME)
+        return "it did not answer in time";
     if (link->trouble != NULL)
         return link->trouble;
     return why == 0 ? "the server closed the connection" : strerror(why);
@@ -122,9 +125,9 @@ static struct part *detach_sent(struct session *s, struct link *link)
 
     for (struct part *part = chain; part != NULL; part = part->next) {
         bool run = may_have_run(link, part), has_slot = part->slot != SLOT_NONE;
-        bool lost = part->repeatable
-                        ? has_slot && (written[part->slot / 8] & bit[part->slot % 8])
-                        : run;
+        bool lost =
+            part->late ||
+            (part->repeatable ? has_slot && (written[part->slot / 8] & bit[part->slot % 8]) : run);
 
         if (run && !part->repeatable && has_slot)
             written[part->slot / 8] |= bit[part->slot % 8];
@@ -149,6 +152,13 @@ static void fail_after_waiting(struct session *s, const struct link *link, struc
                 link->name, (long long)s->settings.failover_timeout_ms, reason(link, link->error));
 }
 
+static void fail_late(struct session *s, const struct link *link, struct part *part)
+{
+    answer_fail(s, part, "TIMEOUT redisroute: %s did not answer within %lld ms%s", link->name,
+                (long long)s->settings.op_timeout_ms,
+                part->repeatable ? "" : "; whether the command was executed is unknown");
+}
+
 /* Answers what is given up, or tells its transaction. What is answered may release the queue of its
  * slot: by now everything that is sent again has its place there. */
 static void give_up_sent(struct session *s, const struct link *link, struct part *chain, int why)
@@ -159,6 +169,8 @@ static void give_up_sent(struct session *s, const struct link *link, struct part
         next = chain->next;
         if (chain->request->kind >= REQUEST_OPENING)
             transaction_part_lost(s, chain);
+        else if (chain->late)
+            fail_late(s, link, chain);
         else if (chain->bytes != NULL)
             fail_after_waiting(s, link, chain);
         else
@@ -348,10 +360,21 @@ static void expire_waiting(struct session *s, struct link *link, int64_t now)
 
 int64_t session_due(const struct session *s)
 {
+    int64_t due = session_due_aside(s);
+
+    if (s->settings.op_timeout_ms == 0)
+        return due;
+    if (s->front != NULL)
+        due = clock_earlier(due, front_due(s, session_due));
+    return clock_earlier(due, deadline_due(s));
+}
+
+int64_t session_due_aside(const struct session *s)
+{
     int64_t due = clock_earlier(session_due_in_need(s), client_due(s));
 
     if (s->front != NULL)
-        due = clock_earlier(due, front_due(s, false));
+        due = clock_earlier(due, front_due(s, session_due_aside));
     return s->feeds != NULL ? clock_earlier(due, feeds_due(s)) : due;
 }
 
@@ -362,7 +385,7 @@ int64_t session_due_in_need(const struct session *s)
     if (s->feeds != NULL && s->feeds->restless)
         due = clock_earlier(due, feeds_due(s));
     if (s->front != NULL)
-        due = clock_earlier(due, front_due(s, true));
+        due = clock_earlier(due, front_due(s, session_due_in_need));
 
     for (const struct link *link = s->links; link != NULL; link = link->next) {
         if (link->state == LINK_CONNECTING)
@@ -383,6 +406,8 @@ void session_advance(struct session *s)
     if (s->state == SESSION_ENDED)
         return;
     session_adopt(s);
+    if (s->settings.op_timeout_ms > 0)
+        deadline_advance(s, now);
     trouble_advance(s);
     lookup_advance(s);
     if (s->feeds != NULL)

@@ -44,6 +44,7 @@ enum session_state {
 struct session_settings {
     const char *host; /* the address that was dialled, as numbers */
     uint16_t port;
+    int64_t op_timeout_ms;       /* how long a command may take that does not block; 0: any time */
     int64_t failover_timeout_ms; /* how long a command waits for its slot to be served */
     int64_t connect_timeout_ms;
     int64_t link_idle_timeout_ms; /* 0: links are kept */
@@ -219,7 +220,12 @@ void session_link_received(struct session *, struct link *);
 int64_t session_due(const struct session *);
 /* The same without looks whether the cluster has changed, which the keeper takes as well. */
 int64_t session_due_in_need(const struct session *);
+/* The same without the time limit of answers, which whoever waits for one keeps. */
+int64_t session_due_aside(const struct session *);
 void session_advance(struct session *);
+
+/* A wait of `waited_ms` for this link's next answer has just ended without one. */
+void session_waited(struct session *, struct link *, int64_t waited_ms);
 
 /* Takes a newer snapshot, when there is one. */
 void session_adopt(struct session *);

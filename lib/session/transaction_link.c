@@ -3,6 +3,7 @@
 #include "session/transaction_state.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "route/redirect.h"
@@ -439,6 +440,8 @@ void transaction_part_lost(struct session *s, struct part *part)
 {
     struct transaction *t = s->transaction;
 
+    t->late |= part->late;
+    part->late = false;
     switch (part->request->kind) {
     case REQUEST_LEAVING:
         t->is_leaving = false;
@@ -468,16 +471,29 @@ void transaction_part_lost(struct session *s, struct part *part)
 static void fail_unknown(struct session *s, const struct link *link, const char *why)
 {
     struct transaction *t = s->transaction;
+    const char *code = t->late ? "TIMEOUT" : "UNREACHABLE";
     struct part *part;
 
+    t->late = false;
     while ((part = part_pop(&t->pending)) != NULL && s->state != SESSION_ENDED) {
         part->state = PART_ANSWERED;
         order_complete_error(s, part->request,
-                             "-UNREACHABLE redisroute: connection to %s was lost (%s); whether the "
+                             "-%s redisroute: connection to %s was lost (%s); whether the "
                              "transaction was executed is unknown",
-                             link->name, why);
+                             code, link->name, why);
     }
     transaction_finish(s, NULL);
+}
+
+static void fail_late(struct session *s, const struct link *link)
+{
+    char text[256];
+    int length =
+        snprintf(text, sizeof text, "-TIMEOUT redisroute: %.128s did not answer within %lld ms\r\n",
+                 link->name, (long long)s->settings.op_timeout_ms);
+
+    s->transaction->late = false;
+    transaction_fail_pending(s, text, (size_t)length);
 }
 
 void transaction_link_lost(struct session *s, struct link *link, const char *why)
@@ -494,6 +510,8 @@ void transaction_link_lost(struct session *s, struct link *link, const char *why
         t->over = true; /* nobody has to be told */
     if (t->unknown)
         fail_unknown(s, link, why);
+    else if (t->late)
+        fail_late(s, link);
     else
         transaction_advance(s);
 }

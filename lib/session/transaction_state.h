@@ -41,6 +41,7 @@ struct transaction {
     bool over;         /* EXEC or DISCARD was said: the server knows of no MULTI behind it */
     bool spared;       /* … and it was a DISCARD that was said for EXEC */
     bool unknown;      /* EXEC was lost, and may have run */
+    bool late;         /* a server did not answer in time */
 
     char *refusal; /* the error that a server refused all of it with; NULL: none did */
     size_t refusal_length;

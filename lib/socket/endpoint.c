@@ -64,6 +64,7 @@ static void configure(struct session_settings *settings)
     const struct config_listener *l =
         config_listener(config, settings->dialled_host, settings->dialled_port);
 
+    settings->op_timeout_ms = l->op_timeout_ms;
     settings->failover_timeout_ms = l->failover_timeout_ms;
     settings->connect_timeout_ms = l->connect_timeout_ms;
     settings->link_idle_timeout_ms = config->link_idle_timeout_ms;
@@ -433,7 +434,13 @@ static void settle(struct endpoint *ep)
         poller_raise(ep->poller);
     else if (ep->prompt)
         poller_lower(ep->poller);
-    poller_set_timer(ep->poller, is_blocking(ep) ? session_due_in_need(s) : session_due(s));
+    if (is_blocking(ep))
+        poller_set_timer(ep->poller, session_due_in_need(s));
+    else if (s->settings.op_timeout_ms == 0)
+        poller_set_timer(ep->poller, session_due(s));
+    else
+        poller_set_timer_lazily(ep->poller, session_due_aside(s),
+                                poller_is_lazy(ep->poller) ? -1 : session_due(s));
     if (ep->forward != NULL)
         keeper_forward_arm(ep->forward, ep->fd);
 }
@@ -527,6 +534,7 @@ static bool begin(struct endpoint *ep)
     if (!make_session(ep))
         return false;
     ep->wire.alone = is_blocking(ep) && !keeper_is_running();
+    ep->wire.op_timeout_ms = ep->session->settings.op_timeout_ms;
     adopt_home(ep, ep->fd, false);
     if (!is_blocking(ep) && home_of(ep)->state == LINK_UP &&
         wire_connected(home_of(ep)) == WIRE_AGAIN)
@@ -586,6 +594,7 @@ static void step_aside(struct endpoint *ep)
     int fd = ep->fd;
 
     ep->wire.alone = false;
+    ep->wire.op_timeout_ms = 0;
     wire_set_receive_timeout(home, &ep->wire);
     flush_to_plain(home->fd, home);
     keeper_unwatch(home);
@@ -765,10 +774,8 @@ static ssize_t leave_express(struct endpoint *ep, const void *got, ssize_t n, in
         session_link_received(s, link);
     else if (n == -1 && error == EINTR)
         return fail(EINTR);
-    else if (n == -1 && error == EAGAIN && !pump_call_keeper(ep))
+    else if (n == -1 && error == EAGAIN && (*waited_ms = pump_waited(ep, link)) == 0)
         return timed_out(ep);
-    else if (n == -1 && error == EAGAIN)
-        *waited_ms = 1000 * WIRE_SILENCE_S;
     return 0; /* what is wrong with the connection shows at the next look at it */
 }
 
@@ -901,6 +908,15 @@ static ssize_t flush_waiting(struct endpoint *ep)
     return 0;
 }
 
+static inline bool timer_is_wanted(const struct endpoint *ep)
+{
+    int64_t due = session_due(ep->session);
+
+    if (ep->session->settings.op_timeout_ms == 0)
+        return due >= 0;
+    return due >= 0 && (!poller_is_lazy(ep->poller) || session_due_aside(ep->session) >= 0);
+}
+
 /* The first command goes out at once; what is issued before its answer is collected
  * and goes out together when the event loop comes round. */
 static void send_from_loop(struct endpoint *ep)
@@ -910,7 +926,7 @@ static void send_from_loop(struct endpoint *ep)
     if (s->unanswered <= 1 || !session_routes(s))
         pump_orders(ep);
     if (ep->poller != NULL && (s->dirty != NULL || session_deliverable(s) ||
-                               s->state == SESSION_ENDED || session_due(s) >= 0))
+                               s->state == SESSION_ENDED || timer_is_wanted(ep)))
         settle(ep);
 }
 
@@ -1082,6 +1098,7 @@ void endpoint_let_go(struct endpoint *ep)
     if (ep->session != NULL && !is_parents(ep))
         linger(ep);
     ep->wire.alone = false;
+    ep->wire.op_timeout_ms = 0;
     home = ep->session != NULL ? home_of(ep) : NULL;
     if (home != NULL)
         wire_set_receive_timeout(home, &ep->wire);

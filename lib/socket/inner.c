@@ -12,6 +12,7 @@
 static void set_common(struct session_settings *settings, const struct config *config,
                        const struct config_listener *l)
 {
+    settings->op_timeout_ms = l->op_timeout_ms;
     settings->failover_timeout_ms = l->failover_timeout_ms;
     settings->connect_timeout_ms = l->connect_timeout_ms;
     settings->link_idle_timeout_ms = config->link_idle_timeout_ms;

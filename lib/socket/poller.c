@@ -8,6 +8,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "link/wire.h"
 
 enum { COLLECT_MOST = 64 };
@@ -17,6 +18,7 @@ struct poller {
     int event;
     int timer;
     bool raised;
+    bool lazy;           /* it may pass before it has to */
     int64_t timer_at_ms; /* -1: not set */
 };
 
@@ -121,6 +123,7 @@ void poller_set_timer(struct poller *p, int64_t at_ms)
 {
     struct itimerspec when = {0};
 
+    p->lazy = false;
     if (at_ms == p->timer_at_ms)
         return;
     p->timer_at_ms = at_ms;
@@ -129,6 +132,22 @@ void poller_set_timer(struct poller *p, int64_t at_ms)
         when.it_value.tv_nsec = at_ms % 1000 * 1000000 + 1; /* never zero, which disarms */
     }
     timerfd_settime(p->timer, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+void poller_set_timer_lazily(struct poller *p, int64_t at_ms, int64_t late_ms)
+{
+    bool stays = p->lazy && p->timer_at_ms >= 0 && (late_ms < 0 || p->timer_at_ms <= late_ms) &&
+                 (at_ms < 0 || p->timer_at_ms <= at_ms);
+
+    if (stays)
+        return;
+    poller_set_timer(p, clock_earlier(at_ms, late_ms));
+    p->lazy = late_ms != at_ms;
+}
+
+bool poller_is_lazy(const struct poller *p)
+{
+    return p->lazy && p->timer_at_ms >= 0;
 }
 
 int poller_collect(struct poller *p, struct link **ready, int size, int timeout_ms)

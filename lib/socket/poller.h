@@ -36,6 +36,13 @@ void poller_lower(struct poller *);
 /* poller_raise by any thread, while the poller is not destroyed. */
 void poller_interrupt(const struct poller *);
 void poller_set_timer(struct poller *, int64_t at_ms);
+/* The timer has to pass at `at_ms` (-1: need not), and by `late_ms`: one that is set to pass before
+ * that already may stay. A limit that moves with every answer costs a system call now and then
+ * only.
+ */
+void poller_set_timer_lazily(struct poller *, int64_t at_ms, int64_t late_ms);
+/* It is set so, and passes in time for every limit of the same length that begins now. */
+bool poller_is_lazy(const struct poller *);
 
 /* The links that are ready, at most `size`. Waits up to timeout_ms (0: not at all, -1: without
  * limit) for anything to happen. -1: EINTR. */

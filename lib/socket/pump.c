@@ -183,6 +183,18 @@ static void close_idle_of(struct endpoint *ep, struct session *s, uint32_t now_s
         }
 }
 
+/* The configuration's time limit of operations is another one now. Where nobody waits in recv()
+ * the session's own word is enough. */
+static void take_op_timeout(struct endpoint *ep)
+{
+    ep->wire.op_timeout_ms = ep->session->settings.op_timeout_ms;
+    if (ep->poller != NULL)
+        poller_set_timer(ep->poller, -1);
+    for (struct session *s = ep->session; s != NULL; s = s->next)
+        for (struct link *link = s->links; link != NULL; link = link->next)
+            wire_set_receive_timeout(link, &ep->wire);
+}
+
 /* Once a second at most, on an occasion. */
 static void close_idle(struct endpoint *ep)
 {
@@ -236,6 +248,8 @@ static bool carry_out_all(struct endpoint *ep)
 void pump_orders(struct endpoint *ep)
 {
     close_idle(ep);
+    if (ep->wire.op_timeout_ms != ep->session->settings.op_timeout_ms)
+        take_op_timeout(ep);
     while (carry_out_all(ep) && ep->session->front != NULL)
         ;
 }
@@ -280,7 +294,9 @@ static void on_ready(struct endpoint *ep, struct link *link)
 
 static void advance_if_due(struct endpoint *ep)
 {
-    int64_t due = session_due(ep->session);
+    bool later =
+        ep->session->settings.op_timeout_ms > 0 && ep->poller != NULL && poller_is_lazy(ep->poller);
+    int64_t due = later ? session_due_aside(ep->session) : session_due(ep->session);
 
     if (due >= 0 && due <= clock_now_ms())
         session_advance(ep->session);
@@ -313,10 +329,8 @@ void pump_ready(struct endpoint *ep)
 
 /* --- waiting, for blocking contexts --- */
 
-bool pump_call_keeper(struct endpoint *ep)
+static void call_keeper(struct endpoint *ep)
 {
-    if (!wire_waits_alone(&ep->wire))
-        return false;
     ep->wire.alone = false;
     keeper_start();
     for (struct session *s = ep->session; s != NULL; s = s->next) {
@@ -325,7 +339,20 @@ bool pump_call_keeper(struct endpoint *ep)
         if (s->cluster != NULL)
             cluster_suspect(s->cluster);
     }
-    return true;
+}
+
+int64_t pump_waited(struct endpoint *ep, struct link *link)
+{
+    enum wire_limit limit;
+    int64_t waited_ms = wire_wait_ms(&ep->wire, &limit);
+
+    if (limit == WIRE_LIMIT_OF_PROGRAM)
+        return 0;
+    if (limit == WIRE_LIMIT_ALONE)
+        call_keeper(ep);
+    if (ep->wire.op_timeout_ms > 0)
+        session_waited(link->session, link, waited_ms);
+    return waited_ms;
 }
 
 /* Counts the links that can answer. False: there is something else to wait for. */
@@ -360,7 +387,7 @@ static struct link *next_to_answer(const struct endpoint *ep, bool of_several)
     for (const struct session *s = ep->session; s != NULL; s = s->next)
         if (!count_answering(s, &lone, &count))
             return NULL;
-    if (session_due(ep->session) >= 0)
+    if (session_due_aside(ep->session) >= 0)
         return NULL;
     return count <= 1 ? lone : of_several ? next_answer(ep->session) : NULL;
 }
@@ -435,8 +462,8 @@ static enum pump_result poll_links(struct endpoint *ep, struct pollfd *fds, stru
     for (int i = 0; n > 0 && i < count; i++)
         if (fds[i].revents != 0)
             on_ready(ep, links[i]);
-    if (n == 0 && silent_at >= 0 && clock_now_ms() >= silent_at)
-        pump_call_keeper(ep);
+    if (n == 0 && silent_at >= 0 && clock_now_ms() >= silent_at && wire_waits_alone(&ep->wire))
+        call_keeper(ep);
     advance_if_due(ep);
     pump_orders(ep);
     if (n == 0 && deadline_ms >= 0 && clock_now_ms() >= deadline_ms)
@@ -480,6 +507,17 @@ bool pump_next_answer(struct endpoint *ep)
     return true;
 }
 
+/* A wait in the kernel would last longer than what is left of an operation's time. */
+static bool is_late_soon(const struct endpoint *ep)
+{
+    int64_t timeout_ms = ep->wire.op_timeout_ms, due;
+
+    if (timeout_ms == 0)
+        return false;
+    due = session_due(ep->session);
+    return due >= 0 && due < clock_now_ms() + timeout_ms - timeout_ms / 8;
+}
+
 /* Of several links one is waited for without a look at the others only for as long as a wait lasts
  * that no keeper watches over: to the keeper, a link that is not read from looks silent. */
 enum pump_result pump_wait(struct endpoint *ep, int64_t deadline_ms)
@@ -491,11 +529,11 @@ enum pump_result pump_wait(struct endpoint *ep, int64_t deadline_ms)
     if (session_deliverable(ep->session) || ep->session->state == SESSION_ENDED)
         return PUMP_MOVED;
     next = next_to_answer(ep, ep->wire.alone);
-    if (next == NULL)
+    if (next == NULL || is_late_soon(ep))
         return wait_for_many(ep, deadline_ms);
     r = fill(ep, next, true);
     pump_orders(ep);
     if (r == WIRE_AGAIN)
-        return pump_call_keeper(ep) ? wait_for_many(ep, deadline_ms) : PUMP_TIMEOUT;
+        return pump_waited(ep, next) > 0 ? wait_for_many(ep, deadline_ms) : PUMP_TIMEOUT;
     return r == WIRE_INTERRUPTED ? PUMP_INTERRUPTED : PUMP_MOVED;
 }

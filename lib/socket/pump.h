@@ -27,9 +27,10 @@ enum pump_result pump_wait_any(struct endpoint *, int64_t deadline_ms);
 /* Takes what has arrived on the link whose answer is the next to be delivered. False: nothing, or
  * it is not the only thing to look at. */
 bool pump_next_answer(struct endpoint *);
-/* A second has passed without a word from a server, and no keeper runs: now one does, and looks.
- * False: that was the program's own time limit. */
-bool pump_call_keeper(struct endpoint *);
+/* A wait for the link's next byte ended without one: because nobody watches over it, who is called
+ * now, or because an operation takes no longer. How long it lasted; 0: that was the program's own
+ * time limit. */
+int64_t pump_waited(struct endpoint *, struct link *);
 /* Some bytes that the kernel has not taken. */
 bool pump_unflushed(const struct endpoint *);
 /* Closes the link's socket and tells the session why; what was sent may have been received. */
