@@ -94,6 +94,16 @@ ssize_t seam_recv(int fd, void *to, size_t size, int flags)
     return ep != NULL ? endpoint_read(ep, to, size) : recv(fd, to, size, flags);
 }
 
+/* hiredis 1.5 reads the queue of a socket's errors and nothing else by it. The program's descriptor
+ * has none, and the kernel says so. */
+ssize_t seam_recvmsg(int fd, struct msghdr *message, int flags)
+{
+    if ((flags & MSG_ERRQUEUE) != 0 || descriptor_find(fd) == NULL)
+        return recvmsg(fd, message, flags);
+    errno = EOPNOTSUPP;
+    return -1;
+}
+
 ssize_t seam_send(int fd, const void *bytes, size_t length, int flags)
 {
     struct endpoint *ep = descriptor_find(fd);

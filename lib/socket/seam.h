@@ -12,6 +12,7 @@ int seam_connect(int fd, const struct sockaddr *address, socklen_t length);
 ssize_t seam_read(int fd, void *to, size_t size);
 ssize_t seam_write(int fd, const void *bytes, size_t length);
 ssize_t seam_recv(int fd, void *to, size_t size, int flags);
+ssize_t seam_recvmsg(int fd, struct msghdr *message, int flags);
 ssize_t seam_send(int fd, const void *bytes, size_t length, int flags);
 int seam_close(int fd);
 int seam_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
