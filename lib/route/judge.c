@@ -39,16 +39,30 @@ static bool is_name(struct bytes word)
            isalpha((unsigned char)*word.data);
 }
 
+static void append_name(struct audit_entry *e, struct bytes word)
+{
+    size_t at = strlen(e->name);
+
+    for (size_t i = 0; i < word.length && at + 1 < AUDIT_NAME; i++)
+        e->name[at++] = (char)toupper((unsigned char)word.data[i]);
+}
+
 /* What is no name may be anything, and is not shown. */
 static void name_unknown(struct audit_entry *e, struct bytes word)
 {
-    if (!is_name(word)) {
+    if (is_name(word))
+        append_name(e, word);
+    else
         strcpy(e->name, "(no name)");
+}
+
+/* One that the table lacks, behind its container. */
+static void name_subcommand(struct audit_entry *e, struct bytes word)
+{
+    if (!is_name(word))
         return;
-    }
-    for (size_t i = 0; i < word.length; i++)
-        e->name[i] = (char)toupper((unsigned char)word.data[i]);
-    e->name[word.length] = '\0';
+    append_name(e, (struct bytes){" ", 1});
+    append_name(e, word);
 }
 
 /* --- what is found --- */
@@ -539,8 +553,8 @@ void judge_command(struct judge *j, const struct bytes *argv, int argc, struct a
         return;
     }
     name_known(e, line.command->name);
-    /* A subcommand that the table lacks. */
     if (line.command->subcommand_count > 0 && argc > 1) {
+        name_subcommand(e, argv[1]);
         find(e, AUDIT_UNKNOWN);
         return;
     }

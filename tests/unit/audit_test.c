@@ -284,7 +284,9 @@ static void names(void **state)
         {"this-name-is-longer-than-that-of-any-command x", "(no name)"},
         {"1234 x", "(no name)"},
         {"\"\" x", "(no name)"},
-        {"client nosuchthing", "CLIENT"},
+        {"client no_such-thing", "CLIENT NO_SUCH-THING"},
+        {"client \"no such\"", "CLIENT"},
+        {"client this-name-is-longer-than-that-of-any-command", "CLIENT"},
     };
 
     (void)state;
