@@ -331,6 +331,88 @@ START_TEST(test_other_databases_get_the_servers_own_error)
 }
 END_TEST
 
+/* What is written to a second key, what is dumped and restored, and what lies in several streams. */
+START_TEST(test_commands_with_a_destination)
+{
+    redisContext *c = connect_target(_i);
+    char key[32];
+    target_flush(_i);
+    for (int i = 0; i < 12; i++) {
+        snprintf(key, sizeof key, "{t-%d}", i);
+        EXPECT(c, "2", "GEOADD %sg 13.36 38.11 palermo 15.08 37.50 catania", key);
+        EXPECT(c, "2", "GEORADIUS %sg 15 37 200 km STORE %sd", key, key);
+        EXPECT(c, "1", "GEORADIUSBYMEMBER %sg catania 1 km STOREDIST %se", key, key);
+        EXPECT(c, "2", "ZCARD %sd", key);
+        EXPECT(c, "catania", "ZRANGE %se 0 -1", key);
+        EXPECT(c, "3", "RPUSH %sl 3 1 2", key);
+        EXPECT(c, "3", "SORT %sl STORE %ss", key, key);
+        EXPECT(c, "1\n2\n3", "LRANGE %ss 0 -1", key);
+        EXPECT(c, "1", "COPY %ss %sc", key, key);
+        EXPECT(c, "1", "OBJECT REFCOUNT %sc", key);
+        redisReply *dump = redisCommand(c, "DUMP %sc", key);
+        ck_assert_int_eq(dump->type, REDIS_REPLY_STRING);
+        redisReply *reply = redisCommand(c, "RESTORE %sr 0 %b", key, dump->str, (size_t)dump->len);
+        EXPECT_REPLY(reply, "OK");
+        freeReplyObject(reply);
+        reply = redisCommand(c, "RESTORE %sr 0 %b", key, dump->str, (size_t)dump->len);
+        ck_assert_int_eq(strncmp(reply->str, "BUSYKEY", 7), 0);
+        freeReplyObject(reply);
+        freeReplyObject(dump);
+        EXPECT(c, "1\n2\n3", "LRANGE %sr 0 -1", key);
+        EXPECT(c, "OK", "XGROUP CREATE %sx g $ MKSTREAM", key);
+        EXPECT(c, "OK", "XGROUP CREATE %sy g $ MKSTREAM", key);
+        EXPECT(c, "1-1", "XADD %sy 1-1 f v", key);
+        reply = redisCommand(c, "XREADGROUP GROUP g c COUNT 5 STREAMS %sx %sy > >", key, key);
+        ck_assert_uint_eq(reply->elements, 1);
+        freeReplyObject(reply);
+    }
+    redisFree(c);
+}
+END_TEST
+
+/* Streams of several slots, and a sort by keys that may be anywhere. */
+START_TEST(test_what_a_cluster_node_refuses)
+{
+    redisContext *c = connect_target(TARGET_CLUSTER);
+    target_flush(TARGET_CLUSTER);
+    EXPECT(c, "OK", "XGROUP CREATE a g $ MKSTREAM");
+    EXPECT(c, "OK", "XGROUP CREATE b g $ MKSTREAM");
+    EXPECT(c, CROSSSLOT, "XREADGROUP GROUP g c STREAMS a b > >");
+    EXPECT(c, CROSSSLOT, "XREADGROUP GROUP g c BLOCK 0 STREAMS a b > >");
+    EXPECT(c, CROSSSLOT, "GEORADIUS a 1 2 3 km STORE b");
+    EXPECT(c, CROSSSLOT, "SORT a STORE b");
+    EXPECT_ERROR(c, "denied in", "SORT a BY weight_*");
+    EXPECT_ERROR(c, "denied in", "SORT a GET object_*");
+    EXPECT(c, CROSSSLOT, "MIGRATE 127.0.0.1 1 %s 0 10 KEYS a b", "");
+    EXPECT(c, "none", "TYPE nothing");
+    redisFree(c);
+}
+END_TEST
+
+/* The keys go from their node to another server. */
+START_TEST(test_migrate)
+{
+    redisContext *c = connect_target(TARGET_CLUSTER), *plain = connect_target(TARGET_PLAIN);
+    target_flush(TARGET_CLUSTER);
+    target_flush(TARGET_PLAIN);
+    for (int i = 0; i < 12; i++) {
+        EXPECT(c, "OK", "SET m:%d v%d", i, i);
+        EXPECT(c, "OK", "MIGRATE 127.0.0.1 %d m:%d 0 5000", target_port(TARGET_PLAIN), i);
+        EXPECT(c, "(nil)", "GET m:%d", i);
+    }
+    EXPECT(c, "OK", "MSET {m}a 1 {m}b 2");
+    redisReply *reply = redisCommand(c, "MIGRATE 127.0.0.1 %d %s 0 5000 COPY KEYS {m}a {m}b",
+                                     target_port(TARGET_PLAIN), "");
+    EXPECT_REPLY(reply, "OK");
+    freeReplyObject(reply);
+    EXPECT(c, "1\n2", "MGET {m}a {m}b");
+    EXPECT(plain, "14", "DBSIZE");
+    EXPECT(plain, "v7", "GET m:7");
+    redisFree(plain);
+    redisFree(c);
+}
+END_TEST
+
 /* A slot's keys are counted where they are, whatever node was dialled. */
 START_TEST(test_commands_about_a_slot_go_to_its_owner)
 {
@@ -565,6 +647,7 @@ static void add_both(Suite *suite)
     tcase_add_loop_test(tc, test_thousands_of_keys_in_one_command, 0, target_count());
     tcase_add_loop_test(tc, test_split_commands_in_a_pipeline_keep_their_place, 0, target_count());
     tcase_add_loop_test(tc, test_keys_are_found_in_every_kind_of_command, 0, target_count());
+    tcase_add_loop_test(tc, test_commands_with_a_destination, 0, target_count());
     tcase_add_loop_test(tc, test_keyless_commands, 0, target_count());
     tcase_add_loop_test(tc, test_info_is_that_of_one_real_master, 0, target_count());
     tcase_add_loop_test(tc, test_keys_and_dbsize_see_every_shard, 0, target_count());
@@ -579,6 +662,8 @@ static void add_cluster(Suite *suite)
     tcase_add_test(tc, test_a_split_command_is_one_request_a_slot);
     tcase_add_test(tc, test_keys_of_several_slots_get_the_servers_own_error);
     tcase_add_test(tc, test_other_databases_get_the_servers_own_error);
+    tcase_add_test(tc, test_what_a_cluster_node_refuses);
+    tcase_add_test(tc, test_migrate);
     tcase_add_test(tc, test_commands_about_a_slot_go_to_its_owner);
     tcase_add_test(tc, test_one_node_says_who_it_is);
     tcase_add_test(tc, test_what_would_hurt_a_server_is_refused);

@@ -2,6 +2,7 @@
  * it joined later or was restarted. */
 #define _GNU_SOURCE
 #include <hiredis/hiredis.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "../support/loop.h"
 #include "../support/suite.h"
 #include "../support/target.h"
+#include "../support/until.h"
 
 static const char text[] = "return redis.call('INCR',KEYS[1])";
 static const char no_script[] = "-NOSCRIPT No matching script.*";
@@ -164,6 +166,110 @@ START_TEST(test_functions)
 }
 END_TEST
 
+/* --- what runs without end --- */
+
+static void flush_out(redisContext *c)
+{
+    int done = 0;
+    while (!done)
+        ck_assert_int_eq(redisBufferWrite(c, &done), REDIS_OK);
+}
+
+/* Until the script runs nobody is busy; then one node is, and the others say that they are not. */
+static void kill_it(redisContext *c, const char *command)
+{
+    redisReply *reply = NULL;
+    for (int64_t limit = now_ms() + UNTIL_LIMIT_MS; !reply || reply->type == REDIS_REPLY_ERROR;) {
+        ck_assert_msg(now_ms() < limit, "%s: %s", command, reply ? reply->str : "no reply");
+        if (reply)
+            ck_assert_msg(!strncmp(reply->str, "NOTBUSY", 7), "%s: %s", command, reply->str);
+        freeReplyObject(reply);
+        reply = redisCommand(c, command);
+    }
+    EXPECT_REPLY(reply, "OK");
+    freeReplyObject(reply);
+}
+
+START_TEST(test_script_kill)
+{
+    redisContext *c = connect_target(_i), *other = connect_target(_i);
+    EXPECT(c, "OK", "CONFIG SET busy-reply-threshold 50");
+    EXPECT_ERROR(other, "NOTBUSY", "SCRIPT KILL");
+    redisAppendCommand(c, "EVAL %s 1 k", "while true do end");
+    redisAppendCommand(c, "PING");
+    flush_out(c);
+    kill_it(other, "SCRIPT KILL");
+    redisReply *reply = NULL;
+    ck_assert_int_eq(redisGetReply(c, (void **)&reply), REDIS_OK);
+    ck_assert_int_eq(reply->type, REDIS_REPLY_ERROR);
+    ck_assert_msg(strstr(reply->str, "killed by user") != NULL, "%s", reply->str);
+    freeReplyObject(reply);
+    EXPECT_NEXT(c, "PONG");
+    redisFree(other);
+    redisFree(c);
+}
+END_TEST
+
+START_TEST(test_function_kill)
+{
+    redisContext *c = connect_target(_i), *other = connect_target(_i);
+    EXPECT(c, "OK", "CONFIG SET busy-reply-threshold 50");
+    EXPECT(c, "endless", "FUNCTION LOAD REPLACE %s",
+           "#!lua name=endless\nredis.register_function('run',function() while true do end end)");
+    EXPECT_ERROR(other, "NOTBUSY", "FUNCTION KILL");
+    redisAppendCommand(c, "FCALL run 1 k");
+    flush_out(c);
+    kill_it(other, "FUNCTION KILL");
+    redisReply *reply = NULL;
+    ck_assert_int_eq(redisGetReply(c, (void **)&reply), REDIS_OK);
+    ck_assert_int_eq(reply->type, REDIS_REPLY_ERROR);
+    freeReplyObject(reply);
+    EXPECT(c, "OK", "FUNCTION DELETE endless");
+    EXPECT_ERROR(c, "Library not found", "FUNCTION DELETE endless");
+    redisFree(other);
+    redisFree(c);
+}
+END_TEST
+
+/* What one node dumps, all nodes have again. */
+START_TEST(test_functions_are_restored_everywhere)
+{
+    redisContext *c = connect_target(_i);
+    target_flush(_i);
+    EXPECT(c, "dumped", "FUNCTION LOAD REPLACE %s",
+           "#!lua name=dumped\nredis.register_function('up',function(keys) return "
+           "redis.call('INCR',keys[1]) end)");
+    redisReply *dump = redisCommand(c, "FUNCTION DUMP");
+    ck_assert_int_eq(dump->type, REDIS_REPLY_STRING);
+    EXPECT(c, "OK", "FUNCTION FLUSH");
+    EXPECT_ERROR(c, "Function not found", "FCALL up 1 k:0");
+    EXPECT(c, "OK", "FUNCTION RESTORE %b", dump->str, (size_t)dump->len);
+    for (int i = 0; i < KEYS; i++)
+        EXPECT(c, "1", "FCALL up 1 k:%d", i);
+    EXPECT(c, "OK", "FUNCTION FLUSH");
+    freeReplyObject(dump);
+    redisFree(c);
+}
+END_TEST
+
+/* A node that was restarted has lost its scripts. */
+START_TEST(test_a_node_that_was_restarted)
+{
+    char sha[64];
+    struct cluster *cluster = target_cluster();
+    redisContext *c = connect_target(TARGET_CLUSTER);
+    load(c, "return {KEYS[1],ARGV[1]}", sha);
+    char *key = cluster_key_for(cluster, 1, 0), expected[64];
+    snprintf(expected, sizeof expected, "%s\nx", key);
+    EXPECT(c, expected, "EVALSHA %s 1 %s x", sha, key);
+    cluster_signal(cluster, 1, SIGKILL);
+    cluster_restart(cluster, 1);
+    EXPECT(c, expected, "EVALSHA %s 1 %s x", sha, key);
+    free(key);
+    redisFree(c);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("script");
@@ -171,12 +277,16 @@ int main(void)
     tcase_add_loop_test(tc, test_a_script_that_was_run_is_known, 0, target_count());
     tcase_add_loop_test(tc, test_a_script_that_says_noscript, 0, target_count());
     tcase_add_loop_test(tc, test_functions, 0, target_count());
+    tcase_add_loop_test(tc, test_script_kill, 0, target_count());
+    tcase_add_loop_test(tc, test_function_kill, 0, target_count());
+    tcase_add_loop_test(tc, test_functions_are_restored_everywhere, 0, target_count());
     if (target_count() > TARGET_CLUSTER) {
         tc = suite_case(suite, "cluster", target_setup, target_teardown);
         tcase_add_test(tc, test_nodes_that_forgot);
         tcase_add_test(tc, test_nodes_that_forgot_in_a_pipeline);
         tcase_add_test(tc, test_nodes_that_forgot_in_a_transaction);
         tcase_add_loop_test(tc, test_nodes_that_forgot_asynchronously, 0, LOOP_KINDS);
+        tcase_add_test(tc, test_a_node_that_was_restarted);
     }
     return suite_run(suite);
 }
