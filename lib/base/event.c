@@ -9,7 +9,9 @@ enum { TEXT_MAX = 512 };
 
 struct event_listener *_Atomic event_listener;
 
-/* The one before is not freed: another thread may be in it. There are as few as a program has. */
+/* All that there ever were: as few as a program has. */
+static struct event_listener *_Atomic listeners;
+
 bool event_listen(event_fn *function, void *data)
 {
     struct event_listener *l = NULL;
@@ -18,7 +20,10 @@ bool event_listen(event_fn *function, void *data)
         l = malloc(sizeof *l);
         if (l == NULL)
             return false;
-        *l = (struct event_listener){.function = function, .data = data};
+        *l = (struct event_listener){
+            .function = function, .data = data, .before = atomic_load(&listeners)};
+        while (!atomic_compare_exchange_weak(&listeners, &l->before, l))
+            ;
     }
     atomic_store_explicit(&event_listener, l, memory_order_release);
     return true;

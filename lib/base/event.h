@@ -24,6 +24,7 @@ typedef void event_fn(void *data, int kind, int fd, const char *text);
 struct event_listener {
     event_fn *function;
     void *data;
+    struct event_listener *before; /* kept: another thread may be in it */
 };
 
 extern struct event_listener *_Atomic event_listener;

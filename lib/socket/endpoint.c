@@ -126,8 +126,10 @@ static bool make_front(struct endpoint *ep, struct session_settings *settings)
     settings->configure = inner_configure_front;
     inner_configure_front(settings);
     ep->session = session_create(settings);
-    if (ep->session == NULL || !front_begin(ep->session, upstreams) ||
-        !inner_open_at(ep, ep->session->home, &seed))
+    if (ep->session == NULL || !front_begin(ep->session, upstreams))
+        return false;
+    ep->session->fd = ep->fd;
+    if (!inner_open_at(ep, ep->session->home, &seed))
         return false;
     session_link_opened(ep->session, ep->session->home);
     return true;

@@ -94,6 +94,7 @@ static struct session *create(const struct endpoint *ep, const struct link *link
     inner = session_create(&settings);
     if (inner == NULL)
         return NULL;
+    inner->fd = front->fd;
     inner->home->address = seed->address;
     inner->home->address_length = seed->length;
     return inner;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../support/async_client.h"
+#include "../support/cluster.h"
 #include "../support/die.h"
 #include "../support/expect.h"
 #include "../support/fake_node.h"
@@ -199,7 +200,8 @@ START_TEST(test_a_shard_channel_is_elsewhere)
     char *slots_before = fake_slots_reply(&before, 1), *slots_after = fake_slots_reply(&after, 1);
     fake_node_slots(node, slots_before);
     fake_node_slots(other, slots_after);
-    snprintf(moved, sizeof moved, "-MOVED 1279 127.0.0.1:%d\r\n", fake_node_port(other));
+    snprintf(moved, sizeof moved, "-MOVED %d 127.0.0.1:%d\r\n", cluster_slot("news"),
+             fake_node_port(other));
     then_answer("SSUBSCRIBE", moved);
     fake_node_answer(other, "SSUBSCRIBE", SHARD_SUBSCRIBED SHARD_MESSAGE);
     redisContext *c = connect_port(fake_node_port(node));
