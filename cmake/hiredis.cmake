@@ -139,6 +139,37 @@ add_custom_command(OUTPUT "${hiredis_copy}"
 file(STRINGS "${hiredis_hooks}.wrap" hiredis_wraps REGEX "^[^#]")
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${hiredis_hooks}.wrap")
 
+# --- its TLS: hiredis_ssl_archive, hiredis_ssl_library, hiredis_ssl_soname; empty: it has none ---
+
+set(hiredis_ssl_archive "")
+set(hiredis_ssl_library "")
+get_filename_component(hiredis_folder "${hiredis_archive}" DIRECTORY)
+if(REDISROUTE_TLS AND NOT REDISROUTE_HIREDIS_SOURCE AND hiredis_library
+   AND EXISTS "${hiredis_folder}/libhiredis_ssl.a" AND EXISTS "${hiredis_folder}/libhiredis_ssl.so"
+   AND EXISTS "${hiredis_include}/hiredis/hiredis_ssl.h")
+    set(hiredis_ssl_archive "${hiredis_folder}/libhiredis_ssl.a")
+    set(hiredis_ssl_library "${hiredis_folder}/libhiredis_ssl.so")
+    set(hiredis_ssl_copy "${hiredis_build}/libhiredis_ssl.a")
+    set(hiredis_ssl_exports "${hiredis_build}/exports_ssl.map")
+    set(hiredis_ssl_map "${PROJECT_SOURCE_DIR}/lib/socket/seam_ssl.syms")
+    execute_process(COMMAND "${CMAKE_READELF}" -d "${hiredis_ssl_library}"
+        OUTPUT_VARIABLE dynamic COMMAND_ERROR_IS_FATAL ANY)
+    string(REGEX MATCH "soname: \\[([^]]+)\\]" dynamic "${dynamic}")
+    set(hiredis_ssl_soname "${CMAKE_MATCH_1}")
+    add_custom_command(OUTPUT "${hiredis_ssl_copy}"
+        COMMAND "${CMAKE_OBJCOPY}" "--redefine-syms=${hiredis_ssl_map}" "${hiredis_ssl_archive}"
+            "${hiredis_ssl_copy}"
+        DEPENDS "${hiredis_ssl_archive}" "${hiredis_ssl_map}"
+        COMMENT "Redirecting the handshake of ${hiredis_ssl_archive}" VERBATIM)
+    add_custom_command(OUTPUT "${hiredis_ssl_exports}"
+        COMMAND "${CMAKE_COMMAND}" "-DNM=${CMAKE_NM};-D;--defined-only" "-DFROM=${hiredis_ssl_library}"
+            "-DTO=${hiredis_ssl_exports}" -P "${PROJECT_SOURCE_DIR}/cmake/exports.cmake"
+        DEPENDS "${hiredis_ssl_library}" "${PROJECT_SOURCE_DIR}/cmake/exports.cmake"
+        COMMENT "Listing what ${hiredis_ssl_library} exports" VERBATIM)
+    add_custom_target(hiredis_ssl_ready DEPENDS "${hiredis_ssl_copy}" "${hiredis_ssl_exports}")
+    message(STATUS "hiredis' TLS: ${hiredis_ssl_archive}, ${hiredis_ssl_soname}")
+endif()
+
 # --- what the library exports: hiredis' names, and redisRoute… ---
 
 set(exports_script "${hiredis_build}/exports.map")

@@ -53,3 +53,40 @@ target_link_options(redisroute_preload PRIVATE "-Wl,-soname,${hiredis_soname}")
 set_target_properties(redisroute_preload PROPERTIES
     PREFIX "" OUTPUT_NAME "${hiredis_soname}" SUFFIX "" NO_SONAME ON
     LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/preload")
+
+# --- hiredis' TLS, where it has any: the same once more for libhiredis_ssl ---
+
+if(hiredis_ssl_archive)
+    add_library(redisroute_ssl_hooks OBJECT "${PROJECT_SOURCE_DIR}/lib/socket/hooks_ssl.c")
+    target_include_directories(redisroute_ssl_hooks SYSTEM PRIVATE
+        "${hiredis_include}" "${openssl_include}")
+    set_target_properties(redisroute_ssl_hooks PROPERTIES POSITION_INDEPENDENT_CODE ON)
+    target_link_libraries(redisroute_ssl_hooks PUBLIC redisroute_flags)
+    find_library(openssl_ssl NAMES ssl REQUIRED)
+    find_library(openssl_crypto NAMES crypto REQUIRED)
+    mark_as_advanced(openssl_ssl openssl_crypto)
+
+    function(redisroute_ssl_library target)
+        add_library(${target} SHARED $<TARGET_OBJECTS:redisroute_ssl_hooks>)
+        target_link_libraries(${target} PRIVATE redisroute_flags
+            -Wl,--whole-archive "${hiredis_ssl_copy}" -Wl,--no-whole-archive ${ARGN}
+            "${openssl_ssl}" "${openssl_crypto}")
+        add_dependencies(${target} hiredis_ssl_ready)
+        target_link_options(${target} PRIVATE "-Wl,--version-script=${hiredis_ssl_exports}"
+            -Wl,-Bsymbolic-functions -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now)
+        set_target_properties(${target} PROPERTIES LINKER_LANGUAGE C
+            LINK_DEPENDS "${hiredis_ssl_copy};${hiredis_ssl_exports}")
+    endfunction()
+
+    redisroute_ssl_library(redisroute_ssl redisroute)
+    set_target_properties(redisroute_ssl PROPERTIES
+        VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}
+        LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}")
+
+    # Its hiredis is the program's own, as that of the library whose name it has.
+    redisroute_ssl_library(redisroute_ssl_preload)
+    target_link_options(redisroute_ssl_preload PRIVATE "-Wl,-soname,${hiredis_ssl_soname}")
+    set_target_properties(redisroute_ssl_preload PROPERTIES
+        PREFIX "" OUTPUT_NAME "${hiredis_ssl_soname}" SUFFIX "" NO_SONAME ON
+        LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/preload")
+endif()

@@ -42,6 +42,16 @@ cmake_path(APPEND pc_hiredis "\${prefix}" "${hiredis_installed}")
 configure_file(pkgconfig/redisroute.pc.in "${package_build}/redisroute.pc" @ONLY)
 install(FILES "${package_build}/redisroute.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 
+if(hiredis_ssl_archive)
+    configure_file(pkgconfig/redisroute_ssl.pc.in "${package_build}/redisroute_ssl.pc" @ONLY)
+    install(FILES "${package_build}/redisroute_ssl.pc"
+        DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+    install(TARGETS redisroute_ssl EXPORT redisrouteTargets
+        LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+    install(TARGETS redisroute_ssl_preload
+        LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}/redisroute")
+endif()
+
 # --- find_package(redisroute) ---
 
 # What hiredis.pc asks of its users.

@@ -130,9 +130,23 @@ void redisRouteClose(redisRouteSession *session);
  * until the next call on the session (with NULL: on this thread). */
 const char *redisRouteErrorText(const redisRouteSession *session);
 
-/* --- read policies --- */
+/* --- TLS of hiredis' own --- */
 
 struct redisContext;
+struct ssl_st;
+
+/* What redisInitiateSSL() and redisInitiateSSLWithContext() of hiredis 1.x call, when libredisroute_ssl
+ * stands in for libhiredis_ssl; and what a program with an older hiredis may call. `ssl` is an SSL of
+ * OpenSSL 3 that was made and not used: certificate, authorities, server name and verification as the
+ * program wants them. Every connection of the context is opened like it. To be called before the first
+ * command: nothing is sent before. A reference to `ssl` is kept; it is never connected itself.
+ *
+ * 1: the connection to the dialled server is up, or, of a non-blocking context, it will be, and the
+ * connect callback says what became of it. 0: the context is not routed, and nothing was done.
+ * -1: failed, and c->err and c->errstr say why. */
+int redisRouteInitiateSSL(struct redisContext *, struct ssl_st *ssl);
+
+/* --- read policies --- */
 
 /* Which nodes answer commands that only read. A read follows an unanswered write to the same slot
  * to the master whatever the policy says, and so do reads in a transaction. */

@@ -13,6 +13,7 @@
 #include "socket/endpoint.h"
 #include "socket/hooks.h"
 #include "socket/stream.h"
+#include "socket/words.h"
 #include "stats/stats.h"
 
 #define TEXT_OF(x) #x
@@ -156,6 +157,37 @@ PUBLIC void redisRouteClose(redisRouteSession *session)
 PUBLIC const char *redisRouteErrorText(const redisRouteSession *session)
 {
     return session != NULL ? session->stream.error : stream_open_error;
+}
+
+/* --- TLS of hiredis' own --- */
+
+/* hiredis' own, which not all its headers have. */
+void __redisSetError(redisContext *c, int type, const char *text); /* NOLINT */
+
+static int ssl_failed(redisContext *c, int type, const char *why)
+{
+    char text[320];
+
+    snprintf(text, sizeof text, "SSL_connect failed: %s", why);
+    if (c->err == 0)
+        __redisSetError(c, type, text);
+    return -1;
+}
+
+PUBLIC int redisRouteInitiateSSL(redisContext *c, struct ssl_st *ssl)
+{
+    struct endpoint *ep = c->err ? NULL : descriptor_find(c->fd);
+    struct tls_profile *profile;
+    int result;
+
+    if (ep == NULL || ep->tap != NULL)
+        return 0;
+    profile = tls_profile_create_like(ssl);
+    if (profile == NULL)
+        return ssl_failed(c, REDIS_ERR_OTHER, "out of memory");
+    result = endpoint_secure(ep, profile);
+    tls_profile_unref(profile);
+    return result == 0 ? 1 : ssl_failed(c, REDIS_ERR_IO, words_for(errno));
 }
 
 /* --- read policies --- */

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "keeper/keeper.h"
+#include "link/tls.h"
 #include "session/front.h"
 #include "socket/inner.h"
 #include "socket/pump.h"
@@ -159,6 +160,12 @@ static bool make_session(struct endpoint *ep)
     return true;
 }
 
+static int64_t handshake_by_ms(const struct endpoint *ep, const struct session *s)
+{
+    return clock_now_ms() + (ep->wire.connect_timeout_ms > 0 ? ep->wire.connect_timeout_ms
+                                                             : s->settings.connect_timeout_ms);
+}
+
 /* A socket of the program's becomes the link to the dialled node: connected, or `connecting`. With
  * TLS that takes a handshake. */
 static void adopt_home(struct endpoint *ep, int fd, bool connecting)
@@ -174,7 +181,7 @@ static void adopt_home(struct endpoint *ep, int fd, bool connecting)
     home->state = connecting || r != WIRE_DONE ? LINK_CONNECTING : LINK_UP;
     home->connect_by_ms = -1; /* hiredis sets no limit here */
     if (r == WIRE_AGAIN)
-        home->connect_by_ms = clock_now_ms() + home->session->settings.connect_timeout_ms;
+        home->connect_by_ms = handshake_by_ms(ep, home->session);
     else if (r == WIRE_LOST)
         session_end(home->session, home->error);
 }
@@ -1121,6 +1128,65 @@ bool endpoint_has_news(struct endpoint *ep)
     pump_ready(ep);
     settle(ep);
     return session_deliverable(ep->session) || ep->session->state == SESSION_ENDED;
+}
+
+static bool is_untouched(const struct endpoint *ep)
+{
+    for (const struct session *s = ep->session; s != NULL; s = s->next)
+        if (!session_idle(s) || s->probe != NULL ||
+            (s->front == NULL && s->state != SESSION_DISCOVERING))
+            return false;
+    return true;
+}
+
+/* The session is there, and its first connection is open or being opened. */
+static int secure_home(struct endpoint *ep)
+{
+    struct link *home = home_of(ep);
+    struct session *s = home != NULL ? home->session : NULL;
+
+    if (s == NULL || s->state == SESSION_ENDED || home->fd == -1)
+        return 0; /* the next look at it says why */
+    s->settings.tls_is_own = true;
+    session_set_tls(s, ep->own_tls);
+    if (!tls_begin(home, ep->own_tls, NULL))
+        return (int)fail(ENOMEM);
+    home->state = LINK_CONNECTING;
+    home->connect_by_ms = handshake_by_ms(ep, s);
+    if (ep->poller != NULL)
+        poller_want(ep->poller, home, wire_wants(home));
+    return 0;
+}
+
+static int await_home(struct endpoint *ep)
+{
+    int64_t deadline = deadline_of(ep->wire.receive_timeout);
+    int error;
+
+    while (is_connecting(ep) && ep->session->state != SESSION_ENDED)
+        if (pump_wait_any(ep, deadline) == PUMP_TIMEOUT && deadline >= 0 &&
+            clock_now_ms() >= deadline)
+            return (int)fail(ETIMEDOUT);
+    if (ep->session->state != SESSION_ENDED)
+        return 0;
+    error = endpoint_connect_error(ep);
+    return (int)fail(error != 0 ? error : ECONNRESET);
+}
+
+int endpoint_secure(struct endpoint *ep, struct tls_profile *profile)
+{
+    if (ep->generation != atomic_load(&keeper_generation))
+        inherit(ep);
+    if (!is_untouched(ep)) {
+        words_set(EISCONN, "TLS comes before the first command");
+        return (int)fail(EISCONN);
+    }
+    tls_profile_ref(profile);
+    tls_profile_unref(ep->own_tls);
+    ep->own_tls = profile;
+    if (ep->session == NULL ? !begin(ep) : secure_home(ep) == -1)
+        return (int)fail(ENOMEM);
+    return is_blocking(ep) ? await_home(ep) : 0;
 }
 
 bool endpoint_set_read_policy(struct endpoint *ep, enum read_policy policy, size_t ahead, bool stays)

@@ -100,6 +100,10 @@ int endpoint_connect_error(struct endpoint *);
 /* Does what an asynchronous context has to do. True: the next read says something. */
 bool endpoint_has_news(struct endpoint *);
 
+/* From now on by TLS, with the program's own profile; before anything was written. A blocking context
+ * waits until the first connection is up. -1 and errno; words_for() may say more. */
+int endpoint_secure(struct endpoint *, struct tls_profile *);
+
 /* See session_set_read_policy. False: out of memory. */
 bool endpoint_set_read_policy(struct endpoint *, enum read_policy, size_t ahead, bool stays);
 

@@ -21,6 +21,8 @@ int seam_setsockopt(int fd, int level, int name, const void *value, socklen_t si
 int seam_fcntl(int fd, int command, ...);
 int seam_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                      struct addrinfo **found);
-int seam_strerror_r(int error, char *to, size_t size); /* in words.c */
+/* In words.c. The C library has two strerror_r; this is POSIX'. */
+int seam_strerror_r(int error, char *to, size_t size);
+char *seam_strerror(int error);
 
 #endif

@@ -25,6 +25,11 @@ const char *words_for(int error)
     return said.text;
 }
 
+char *seam_strerror(int error)
+{
+    return (char *)words_for(error);
+}
+
 int seam_strerror_r(int error, char *to, size_t size)
 {
     snprintf(to, size, "%s", words_for(error));

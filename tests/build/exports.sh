@@ -19,6 +19,17 @@ soname() {
 }
 [ "$(soname "$REDISROUTE_LIBRARY")" = libredisroute.so.0 ] ||
     fail "the SONAME of $REDISROUTE_LIBRARY is $(soname "$REDISROUTE_LIBRARY")"
+if [ -n "$HIREDIS_SSL_LIBRARY" ]; then # hiredis 1.x with TLS
+    preload_ssl=$(dirname "$REDISROUTE_PRELOAD")/$(soname "$HIREDIS_SSL_LIBRARY")
+    defined_names "$HIREDIS_SSL_LIBRARY" >"$work/expected"
+    for library in "$(dirname "$REDISROUTE_LIBRARY")/libredisroute_ssl.so" "$preload_ssl"; do
+        defined_names "$library" >"$work/actual"
+        diff "$work/expected" "$work/actual" ||
+            fail "$library: a name is missing (<) or too much (>)"
+    done
+    [ "$(soname "$preload_ssl")" = "$(soname "$HIREDIS_SSL_LIBRARY")" ] ||
+        fail "the SONAME of $preload_ssl is $(soname "$preload_ssl")"
+fi
 if [ -n "$HIREDIS_LIBRARY" ]; then
     [ "$(soname "$REDISROUTE_PRELOAD")" = "$(soname "$HIREDIS_LIBRARY")" ] ||
         fail "the SONAME of $REDISROUTE_PRELOAD is $(soname "$REDISROUTE_PRELOAD")"

@@ -74,3 +74,28 @@ END
         fail "a program linked with hiredis, preloaded: $(cat "$work/ldd")"
     LD_PRELOAD=$preload "$work/plain"
 fi
+
+# The same for hiredis' TLS, where it has any.
+if [ -n "$HIREDIS_SSL_LIBRARY" ]; then
+    cat >"$work/app.c" <<'END'
+#include <hiredis/hiredis.h>
+#include <hiredis/hiredis_ssl.h>
+
+int main(void)
+{
+    redisContext *c = redisConnectUnix("/nonexistent/socket");
+    redisSSLContext *ssl = redisCreateSSLContext(NULL, NULL, NULL, NULL, NULL, NULL);
+    int failed = !c || !ssl || redisInitiateSSLWithContext(c, ssl) != REDIS_ERR;
+
+    redisFree(c);
+    redisFreeSSLContext(ssl);
+    return failed;
+}
+END
+    # shellcheck disable=SC2046
+    "$CC" -Wall -Werror "$work/app.c" $(pkg-config --cflags --libs redisroute_ssl) -o "$work/app"
+    check "$work/app"
+    grep -q "libredisroute_ssl.so.0 => $libraries/" "$work/ldd" || fail "$(cat "$work/ldd")"
+    [ -f "$(pkg-config --variable=preload redisroute_ssl)" ] ||
+        fail "no file $(pkg-config --variable=preload redisroute_ssl)"
+fi
