@@ -423,6 +423,7 @@ static void begin_audit(struct config *config)
     config->listeners = NULL;
     config->elsewhere.mirrors = NULL;
     config->elsewhere.logins = NULL;
+    config->elsewhere.tls = NULL;
     config->any_mirror = false;
 }
 

@@ -370,6 +370,7 @@ START_TEST(test_what_is_configured_does_not_apply)
     MUST(file);
     fprintf(file,
             "password: wrong\n"
+            "tls: true\n"
             "listeners:\n- address: 127.0.0.1:%d\n  redis_proxy:\n    settings: {op_timeout: 1s}\n"
             "    prefix_routes: {catch_all_route: {cluster: gone}}\n"
             "clusters:\n- name: gone\n  endpoints: [127.0.0.1:1]\n",
