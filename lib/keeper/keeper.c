@@ -16,6 +16,7 @@
 #include "keeper/report.h"
 #include "keeper/survey.h"
 #include "keeper/watch.h"
+#include "link/resolver.h"
 #include "link/tls.h"
 #include "link/wire.h"
 #include "route/audit.h"
@@ -114,9 +115,10 @@ static void before_fork(void)
     mirror_lock_all();
     seen_scripts_lock_all();
     audit_lock_all();
+    resolver_lock_all();
 }
 
-static void after_fork(void)
+static void unlock_all(void)
 {
     audit_unlock_all();
     seen_scripts_unlock_all();
@@ -130,6 +132,12 @@ static void after_fork(void)
     pthread_mutex_unlock(&start_lock);
 }
 
+static void in_parent(void)
+{
+    resolver_unlock_all(false);
+    unlock_all();
+}
+
 /* The thread is the parent's, and so are its descriptors: the copies are closed,
  * nothing is said on them. */
 static void in_child(void)
@@ -138,7 +146,8 @@ static void in_child(void)
     forward_forget_all();
     mirror_forget_all();
     audit_forget_all();
-    after_fork();
+    resolver_unlock_all(true);
+    unlock_all();
     refresh_forget_all();
     survey_forget_all();
     replay_forget_all();
@@ -170,7 +179,7 @@ static void end(void)
 static void register_once(void)
 {
     tls_at_exit(end);
-    pthread_atfork(before_fork, after_fork, in_child);
+    pthread_atfork(before_fork, in_parent, in_child);
     cluster_set_alarm(on_alarm);
     replay_configure(on_alarm);
     report_configure();

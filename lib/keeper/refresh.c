@@ -55,6 +55,7 @@ struct refresh {
     bool wide;     /* there is evidence: several nodes are to be asked */
     /* While under way: */
     bool asking;
+    bool names_pending; /* a node was not asked, since its name is still being looked up */
     uint64_t begun;
     struct topology *before; /* the snapshot when it began */
     int64_t give_up_ms;
@@ -123,6 +124,7 @@ static bool write_questions(struct inquiry *q)
 
 static void ask(struct refresh *r, const struct node *node)
 {
+    static const struct wire_settings names;
     struct inquiry *q = &r->inquiries[r->count];
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = q};
 
@@ -132,6 +134,11 @@ static void ask(struct refresh *r, const struct node *node)
         return;
     r->count++;
     r->open++;
+    if (wire_look_up(q->link, &names) == RESOLVER_PENDING) {
+        r->names_pending = true;
+        finish_inquiry(q);
+        return;
+    }
     if (!write_questions(q) || dial_open(q->link, r->cluster) == WIRE_LOST ||
         epoll_ctl(poller_of_keeper, EPOLL_CTL_ADD, q->link->fd, &event) == -1)
         finish_inquiry(q);
@@ -158,6 +165,7 @@ static void begin(struct refresh *r, int most, int64_t now_ms)
     bool *asked = calloc((size_t)t->node_count + 1, sizeof *asked);
 
     r->asking = true;
+    r->names_pending = false;
     r->give_up_ms = now_ms + answer_within_ms(r);
     r->begun = cluster_refresh_begin(r->cluster);
     if (asked != NULL) {
@@ -286,6 +294,10 @@ static void conclude(struct refresh *r, int64_t now_ms)
         r->unsettled_until_ms = now_ms + UNSETTLED_FOR_MS;
     if (now_ms < r->unsettled_until_ms) {
         r->due_ms = now_ms + UNSETTLED_MS;
+        r->wide = true;
+    }
+    if (r->names_pending) {
+        r->due_ms = now_ms + RESOLVER_AGAIN_MS;
         r->wide = true;
     }
     topology_unref(t);

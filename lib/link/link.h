@@ -55,6 +55,7 @@ struct link {
     int error;
     int watched; /* the owner's: what it waits for on fd */
     bool dirty;  /* in the session's list of links with something to do */
+    bool named;  /* its address was looked up, and may be another one the next time */
     bool probe;  /* asks for the topology, carries nothing of the application's */
     bool must_close;
     bool reader; /* said READONLY: carries reads that a replica may answer, and nothing else */

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -110,23 +109,16 @@ static bool bind_source(const struct link *link, const struct wire_settings *set
     return bind(link->fd, (const struct sockaddr *)&settings->source, settings->source_length) == 0;
 }
 
-static bool resolve(struct link *link)
+enum resolver_result wire_look_up(struct link *link, const struct wire_settings *settings)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST}, *found;
-    char port[8];
+    enum resolver_result result;
 
-    if (link->address_length > 0)
-        return true;
-    snprintf(port, sizeof port, "%u", (unsigned)link->port);
-    if (getaddrinfo(link->host, port, &hints, &found) != 0) {
-        hints.ai_flags = 0;
-        if (getaddrinfo(link->host, port, &hints, &found) != 0)
-            return false;
-    }
-    memcpy(&link->address, found->ai_addr, found->ai_addrlen);
-    link->address_length = found->ai_addrlen;
-    freeaddrinfo(found);
-    return true;
+    if (link->address_length > 0 && !link->named)
+        return RESOLVER_FOUND;
+    result = resolver_look_up(link->host, link->port, settings->family, settings->may_look_up,
+                              &link->address, &link->address_length);
+    link->named = true;
+    return result;
 }
 
 void wire_set_option(struct link *link, const struct wire_option *option)
@@ -211,7 +203,7 @@ enum wire_result wire_open(struct link *link, const struct wire_settings *settin
 
     free(link->trouble);
     link->trouble = NULL;
-    if (!resolve(link))
+    if (wire_look_up(link, settings) != RESOLVER_FOUND)
         return lost(link, EHOSTUNREACH);
     if (settings->tls != NULL && !tls_begin(link, settings->tls, settings->tls_dialled))
         return lost(link, ENOMEM);

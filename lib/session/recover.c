@@ -329,6 +329,22 @@ void session_link_lost(struct session *s, struct link *link, int why)
     plan_input(s);
 }
 
+/* It is not on the list of those that want something, or its turn would be now. */
+static bool is_delayed(const struct link *link)
+{
+    return link->state == LINK_WANTED && !link->dirty;
+}
+
+void session_link_delayed(struct session *s, struct link *link, int64_t ms)
+{
+    int64_t now = session_now(s);
+
+    link->retry_at_ms = now + ms;
+    for (struct part *part = link->waiting.head; part != NULL; part = part->next)
+        if (part->wait_since == 0)
+            part->wait_since = now;
+}
+
 static bool is_needed(const struct session *s, const struct link *link)
 {
     return link->waiting.head != NULL || client_listens(s, link);
@@ -336,7 +352,9 @@ static bool is_needed(const struct session *s, const struct link *link)
 
 static void retry_link(struct session *s, struct link *link, int64_t now)
 {
-    if (link->state != LINK_BACKOFF || !is_needed(s, link) || link->retry_at_ms > now)
+    bool again = is_delayed(link) || (link->state == LINK_BACKOFF && is_needed(s, link));
+
+    if (!again || link->retry_at_ms > now)
         return;
     link->state = LINK_WANTED;
     session_touch(s, link);
@@ -390,7 +408,7 @@ int64_t session_due_in_need(const struct session *s)
     for (const struct link *link = s->links; link != NULL; link = link->next) {
         if (link->state == LINK_CONNECTING)
             due = clock_earlier(due, link->connect_by_ms);
-        if (link->state == LINK_BACKOFF && is_needed(s, link))
+        if (is_delayed(link) || (link->state == LINK_BACKOFF && is_needed(s, link)))
             due = clock_earlier(due, link->retry_at_ms);
         if (link->waiting.head != NULL && link->waiting.head->wait_since != 0)
             due = clock_earlier(due, link->waiting.head->wait_since +

@@ -210,6 +210,8 @@ int session_connect_error(const struct session *);
 
 /* What became of connections. The home link may be connected by others, once. */
 void session_home_connected(struct session *);
+/* A link that is wanted cannot be opened yet: it is wanted again in so many milliseconds. */
+void session_link_delayed(struct session *, struct link *, int64_t ms);
 void session_link_opened(struct session *, struct link *);
 /* `why` is an errno value, 0 for end of file; link->out_received is set. */
 void session_link_lost(struct session *, struct link *, int why);

@@ -543,6 +543,7 @@ static bool begin(struct endpoint *ep)
     if (!make_session(ep))
         return false;
     ep->wire.alone = is_blocking(ep) && !keeper_is_running();
+    ep->wire.may_look_up = is_blocking(ep);
     ep->wire.op_timeout_ms = ep->session->settings.op_timeout_ms;
     adopt_home(ep, ep->fd, false);
     if (!is_blocking(ep) && home_of(ep)->state == LINK_UP &&

@@ -63,6 +63,10 @@ static void open_link(struct endpoint *ep, struct link *link)
     struct cluster *cluster = link->session->cluster;
     enum wire_result r = WIRE_LOST;
 
+    if (wire_look_up(link, &ep->wire) == RESOLVER_PENDING) {
+        session_link_delayed(link->session, link, RESOLVER_AGAIN_MS);
+        return;
+    }
     ep->wire.tls = link->session->settings.tls;
     ep->wire.tls_dialled = link->session->settings.tls_dialled;
     if (cluster != NULL && cluster_is_dead(cluster, link->host, link->port))
