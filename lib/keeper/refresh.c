@@ -323,6 +323,19 @@ static void take_view(struct inquiry *q, const char *reply, size_t length)
     }
 }
 
+static void add_replicas(struct inquiry *q)
+{
+    struct topology *whole = NULL;
+
+    if (q->view != NULL)
+        whole = topology_with_members(q->view, (struct bytes){q->nodes, q->nodes_length},
+                                      q->link->host);
+    if (whole == NULL)
+        return;
+    topology_unref(q->view);
+    q->view = whole;
+}
+
 static void take_nodes(struct inquiry *q, const char *reply, size_t length)
 {
     q->nodes = malloc(length);
@@ -330,6 +343,7 @@ static void take_nodes(struct inquiry *q, const char *reply, size_t length)
         return;
     memcpy(q->nodes, reply, length);
     q->nodes_length = length;
+    add_replicas(q);
 }
 
 /* The header of a bulk string is no member's line, and is passed over as such. */

@@ -49,6 +49,10 @@ static bool address(struct bytes field, struct member *m)
         !number((struct bytes){endpoint.data + colon, endpoint.length - colon}, 65536, &port))
         return false;
     m->host = (struct bytes){endpoint.data, colon - 1};
+    take(&field, ','); /* the port of the bus */
+    m->name = take(&field, ',');
+    if (memchr(m->name.data, '=', m->name.length) != NULL)
+        m->name.length = 0; /* there is no name, and this is something else */
     m->port = (uint16_t)port;
     return true;
 }
@@ -61,6 +65,8 @@ static void flags(struct bytes field, struct member *m)
         m->myself |= same(flag, "myself");
         m->suspected |= same(flag, "fail?");
         m->failed |= same(flag, "fail");
+        m->replica |= same(flag, "slave");
+        m->absent |= same(flag, "noaddr") || same(flag, "handshake");
     }
 }
 
@@ -72,11 +78,12 @@ bool members_next(struct bytes *text, struct member *m)
         *m = (struct member){0};
         if (line.length > 0 && line.data[line.length - 1] == '\r')
             line.length--;
-        take(&line, ' '); /* id */
+        m->id = take(&line, ' ');
         if (!address(take(&line, ' '), m))
             continue;
         flags(take(&line, ' '), m);
-        for (int skipped = 0; skipped < 5; skipped++) /* master ping pong epoch link-state */
+        m->master = take(&line, ' ');
+        for (int skipped = 0; skipped < 4; skipped++) /* ping pong epoch link-state */
             take(&line, ' ');
         m->slots = line;
         return true;

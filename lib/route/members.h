@@ -8,9 +8,14 @@
 #include <stdint.h>
 
 struct member {
+    struct bytes id;
+    struct bytes master; /* of a replica: the id of its master */
+    struct bytes name;   /* its host name; empty: it has none */
     struct bytes host; /* as announced; may be empty for `myself` */
     uint16_t port;
     bool myself;
+    bool replica;
+    bool absent;        /* "noaddr" or "handshake": not to be connected to */
     bool suspected;     /* "fail?": this node cannot reach it */
     bool failed;        /* "fail": the majority cannot */
     struct bytes slots; /* the rest of the line: ranges and [slot->-node] entries */

@@ -81,6 +81,11 @@ struct topology *topology_copy(const struct topology *);
  * its. A replica of another shard has left it. A host that no node can have changes nothing. */
 struct topology *topology_moved(const struct topology *, uint16_t slot, struct bytes host,
                                 uint16_t port);
+/* … with the replicas that CLUSTER NODES knows of and CLUSTER SLOTS does not: those that have not
+ * received a write yet. The same one when there are none. */
+struct topology *topology_with_members(struct topology *, struct bytes nodes,
+                                       const char *asked_host);
+bool topology_lacks_replicas(const struct topology *);
 struct topology *topology_with_migrating(const struct topology *, uint16_t slot, bool migrating);
 
 /* The index, or NODE_NONE. */

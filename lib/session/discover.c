@@ -7,6 +7,7 @@
 
 /* Whoever may not ask that may ask this: AUTH and HELLO are nobody's to forbid. */
 static const char question_of_mode[] = "*1\r\n$5\r\nHELLO\r\n";
+static const char question_of_members[] = "*2\r\n$7\r\nCLUSTER\r\n$5\r\nNODES\r\n";
 static const char question[] = "*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n";
 
 static bool is_secure(const struct session *s)
@@ -124,43 +125,25 @@ void discover_begin(struct session *s)
 void discover_ask(struct session *s, struct link *link)
 {
     s->asks_mode = false;
+    topology_unref(s->learnt);
+    s->learnt = NULL;
     if (!greet_link(s, link) || !link_send_raw(link, question, sizeof question - 1))
         session_end(s, ENOMEM);
 }
 
-static void learn(struct session *s, const char *reply, size_t length)
+static void ask(struct session *s, const char *bytes, size_t length)
 {
-    char why[128];
-    struct topology *topology = topology_parse(reply, length, s->settings.host, s->settings.port,
-                                               why, sizeof why);
-    struct cluster *cluster;
-
-    if (topology == NULL) {
-        find_plain(s, false);
-        return;
-    }
-    cluster = cluster_learn(s->settings.host, s->settings.port, is_secure(s), topology);
-    if (cluster == NULL) {
+    if (link_send_raw(s->probe, bytes, length))
+        session_touch(s, s->probe);
+    else
         session_end(s, ENOMEM);
-        return;
-    }
-    if (is_secure(s))
-        cluster_set_tls(cluster, s->settings.tls, s->settings.tls_dialled);
-    become_routing(s, cluster);
 }
 
-/* The slots are learnt from redirections: until then, the dialled node has them all. */
-static void learn_by_mode(struct session *s, const char *reply, size_t length)
+/* Takes over the reference. */
+static void learn_topology(struct session *s, struct topology *t)
 {
-    static const char mode[] = "$4\r\nmode\r\n$7\r\ncluster\r\n";
-    struct topology *t = NULL;
     struct cluster *cluster = NULL;
 
-    if (memmem(reply, length, mode, sizeof mode - 1) == NULL) {
-        find_plain(s, false);
-        return;
-    }
-    t = topology_single(s->settings.host, s->settings.port);
     if (t != NULL)
         cluster = cluster_learn(s->settings.host, s->settings.port, is_secure(s), t);
     if (cluster == NULL) {
@@ -172,13 +155,44 @@ static void learn_by_mode(struct session *s, const char *reply, size_t length)
     become_routing(s, cluster);
 }
 
-static void ask_mode(struct session *s)
+/* True: the probe has another question. */
+static bool learn(struct session *s, const char *reply, size_t length)
 {
-    s->asks_mode = true;
-    if (link_send_raw(s->probe, question_of_mode, sizeof question_of_mode - 1))
-        session_touch(s, s->probe);
-    else
-        session_end(s, ENOMEM);
+    char why[128];
+    struct topology *topology = topology_parse(reply, length, s->settings.host, s->settings.port,
+                                               why, sizeof why);
+
+    if (topology == NULL) {
+        find_plain(s, false);
+    } else if (s->settings.read_policy != READ_MASTER && topology_lacks_replicas(topology)) {
+        s->learnt = topology;
+        ask(s, question_of_members, sizeof question_of_members - 1);
+        return true;
+    } else {
+        learn_topology(s, topology);
+    }
+    return false;
+}
+
+static void learn_members(struct session *s, struct bytes text)
+{
+    struct topology *t = topology_with_members(s->learnt, text, s->settings.host);
+
+    topology_unref(s->learnt);
+    s->learnt = NULL;
+    learn_topology(s, t);
+}
+
+/* The slots are learnt from redirections: until then, the dialled node has them all. */
+static void learn_by_mode(struct session *s, const char *reply, size_t length)
+{
+    static const char mode[] = "$4\r\nmode\r\n$7\r\ncluster\r\n";
+
+    if (memmem(reply, length, mode, sizeof mode - 1) == NULL) {
+        find_plain(s, false);
+        return;
+    }
+    learn_topology(s, topology_single(s->settings.host, s->settings.port));
 }
 
 static bool starts(const char *reply, size_t length, const char *with)
@@ -199,17 +213,22 @@ void discover_reply(struct session *s, const char *reply, size_t length)
     int64_t until_ms = refused ? s->probe->retry_at_ms : 0;
 
     if (!refused && starts(reply, length, "-NOPERM") && !s->asks_mode) {
-        ask_mode(s);
+        s->asks_mode = true;
+        ask(s, question_of_mode, sizeof question_of_mode - 1);
         return;
     }
+    if (!refused && !s->asks_mode && s->learnt == NULL && reply[0] == '*' && learn(s, reply, length))
+        return;
     close_probe(s);
     if (refused) {
         lock(s, until_ms);
     } else if (s->asks_mode) {
         s->asks_mode = false;
         learn_by_mode(s, reply, length);
+    } else if (s->learnt != NULL) {
+        learn_members(s, (struct bytes){reply, length});
     } else if (reply[0] == '*') {
-        learn(s, reply, length);
+        ; /* done */
     } else if (starts(reply, length, "-NOAUTH")) {
         lock(s, 0);
     } else {
@@ -239,7 +258,9 @@ void discover_lost(struct session *s)
         return;
     }
     s->probe = NULL;
-    if (s->settings.is_mirror || s->settings.is_inner)
+    if (s->learnt != NULL)
+        learn_members(s, (struct bytes){0});
+    else if (s->settings.is_mirror || s->settings.is_inner)
         session_end(s, ECONNREFUSED); /* it may be a cluster when it is there */
     else
         find_plain(s, true);

@@ -482,6 +482,8 @@ bool reads_adopt(struct session *s)
         if (link->reader && link->node != NODE_NONE)
             maps.link_of_node[link->node] = link;
     cluster_survey(s->cluster);
+    if (topology_lacks_replicas(s->topology))
+        cluster_suspect(s->cluster); /* they may just not be known yet */
     cluster_traits(s->cluster, s->topology, s->settings.zone != NULL ? s->settings.zone : "",
                    maps.traits);
     /* Many short sessions are to spread as one long one does. */

@@ -101,6 +101,7 @@ void session_destroy(struct session *s)
         s->links = next;
     }
     topology_unref(s->topology);
+    topology_unref(s->learnt);
     tls_profile_unref(s->settings.tls);
     free(s->end_text);
     free((char *)s->settings.tls_dialled);

@@ -119,7 +119,8 @@ struct session {
     uint8_t guards; /* enum session_guard */
     uint8_t tracking; /* enum session_tracking; 0: CLIENT TRACKING is off */
     bool caches; /* GUARD_CACHING: what CLIENT CACHING said, yes or no */
-    bool asks_mode; /* the probe may not see the topology, and asks whether there is one */
+    bool asks_mode; /* the probe may not see the topology, and asks whether there is one; … */
+    struct topology *learnt; /* … or it asks who else is in this one */
     bool single;  /* one server that is no cluster, and yet no pipe */
     bool stalled; /* input waits for what was asked on `probe` */
     struct link **link_of_node; /* by node of the snapshot; NULL where there is none yet */

@@ -517,12 +517,29 @@ START_TEST(test_a_dead_master_is_read_at_its_replicas)
 }
 END_TEST
 
+/* Nobody has written anything, so CLUSTER SLOTS does not have the replicas yet. */
+START_TEST(test_a_new_cluster_has_replicas)
+{
+    struct cluster *fresh = cluster_start(&(struct cluster_options){.masters = 3, .replicas = 1});
+    redisContext *c;
+
+    setenv("REDISROUTE_READ_POLICY", "REPLICA", 1);
+    c = connect_port(cluster_port(fresh, 0));
+    for (int i = 0; i < 60; i++)
+        EXPECT(c, "(nil)", "GET fresh:%d", i);
+    ck_assert_int_eq(cluster_calls_of_masters(fresh, "get"), 0);
+    redisFree(c);
+    cluster_stop(fresh);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("policy");
     TCase *tc = suite_case(suite, "who answers", setup, teardown);
     tcase_add_loop_test(tc, test_reads_are_shared_evenly_by_those_who_may_answer, 0,
                         sizeof shares / sizeof shares[0]);
+    tcase_add_test(tc, test_a_new_cluster_has_replicas);
     tcase_add_test(tc, test_a_pipeline_of_reads_is_shared_too);
     tcase_add_test(tc, test_mget_goes_to_a_replica_of_each_shard);
     tcase_add_test(tc, test_what_may_write_goes_to_the_master);

@@ -22,6 +22,12 @@ static void assert_host(const struct member *m, const char *host, uint16_t port)
     assert_int_equal(m->port, port);
 }
 
+static void assert_text(struct bytes is, const char *expected)
+{
+    assert_int_equal(is.length, strlen(expected));
+    assert_memory_equal(is.data, expected, is.length);
+}
+
 /* As a server of version 7 writes it, the header of the bulk string included. */
 static const char nodes[] =
     "$700\r\n"
@@ -42,12 +48,19 @@ static void members_are_read(void **state)
     assert_host(&m, "127.0.0.1", 30004);
     assert_false(m.myself);
     assert_false(m.failed);
+    assert_true(m.replica);
+    assert_text(m.id, "07c3");
+    assert_text(m.master, "e7d1");
+    assert_text(m.name, "hostname4");
     assert_true(members_next(&rest, &m));
     assert_host(&m, "127.0.0.1", 30002);
     assert_true(m.failed);
+    assert_false(m.replica);
+    assert_text(m.name, "hostname2");
     assert_true(members_next(&rest, &m));
     assert_host(&m, "127.0.0.1", 30003);
     assert_false(m.failed); /* only suspected */
+    assert_text(m.name, "");
     assert_true(members_next(&rest, &m));
     assert_host(&m, "127.0.0.1", 30001);
     assert_true(m.myself);

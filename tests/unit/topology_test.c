@@ -658,6 +658,81 @@ static void the_view_that_most_agree_on_is_believed(void **state)
     topology_unref(none);
 }
 
+/* Two masters by the form of their hosts in CLUSTER SLOTS; ids are all digits of one kind. */
+static struct topology *masters(const char *host)
+{
+    char reply[512];
+    size_t length = strlen(host);
+    int n = snprintf(reply, sizeof reply,
+                     "*2\r\n*3\r\n:0\r\n:8191\r\n*3\r\n$%zu\r\n%s\r\n:7001\r\n$4\r\naaaa\r\n"
+                     "*3\r\n:8192\r\n:16383\r\n*3\r\n$%zu\r\n%s\r\n:7002\r\n$4\r\nbbbb\r\n",
+                     length, host, length, host);
+
+    return parse(reply, (size_t)n);
+}
+
+static const char known_members[] =
+    "$999\r\n"
+    "aaaa 10.0.0.1:7001@17001,one.test master - 0 0 1 connected 0-8191\n"
+    "cccc 10.0.0.1:7000@17003,one.test slave aaaa 0 0 1 connected\n"
+    "bbbb 10.0.0.1:7002@17002,one.test,shard-id=x myself,master - 0 0 2 connected 8192-16383\n"
+    "dddd 10.0.0.1:7004@17004,one.test slave bbbb 0 0 2 connected\n"
+    "eeee 10.0.0.1:7005@17005,one.test slave,fail bbbb 0 0 2 disconnected\n"
+    "ffff :0@0 slave,noaddr bbbb 0 0 2 disconnected\n"
+    "gggg 10.0.0.1:7006@17006,one.test slave zzzz 0 0 2 connected\n"
+    "hhhh 10.0.0.1:7007@17007,one.test handshake - 0 0 2 connected\n"
+    "\r\n";
+
+/* Whatever the cluster calls its nodes, new ones are called so too. */
+static void replicas_without_a_write_are_added(void **state)
+{
+    static const char *const hosts[] = {"10.0.0.1", "one.test", ASKED};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(hosts); i++) {
+        struct topology *t = masters(hosts[i]), *whole, *again;
+        uint16_t master, replica;
+
+        assert_true(topology_lacks_replicas(t));
+        whole = topology_with_members(t, text(known_members), ASKED);
+        assert_non_null(whole);
+        assert_int_equal(whole->node_count, 4);
+        assert_int_equal(whole->shard_count, 2);
+        assert_int_equal(whole->owned, SLOT_COUNT);
+        assert_false(topology_lacks_replicas(whole));
+        master = topology_find(whole, text(hosts[i]), 7001);
+        replica = topology_find(whole, text(hosts[i]), 7000);
+        assert_int_not_equal(replica, NODE_NONE);
+        assert_false(whole->nodes[replica].master);
+        assert_string_equal(whole->nodes[replica].id, "cccc");
+        assert_int_equal(whole->nodes[replica].shard, whole->nodes[master].shard);
+        assert_int_equal(whole->owner[0], master);
+        assert_int_equal(whole->owner[SLOT_COUNT - 1],
+                         topology_find(whole, text(hosts[i]), 7002));
+        again = topology_with_members(whole, text(known_members), ASKED);
+        assert_ptr_equal(again, whole); /* there is nothing to add */
+        topology_unref(again);
+        topology_unref(whole);
+        topology_unref(t);
+    }
+}
+
+static void members_may_be_anything(void **state)
+{
+    struct topology *t = masters("10.0.0.1");
+
+    (void)state;
+    for (size_t length = 0; length < sizeof known_members; length++) {
+        struct bytes beginning = {known_members, length};
+        struct topology *whole = topology_with_members(t, beginning, ASKED);
+
+        assert_non_null(whole);
+        assert_int_equal(whole->owned, SLOT_COUNT);
+        topology_unref(whole);
+    }
+    topology_unref(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -683,6 +758,8 @@ int main(void)
         cmocka_unit_test(many_moves_end_in_what_a_refresh_would_say),
         cmocka_unit_test(migrating_slots_are_marked_and_counted),
         cmocka_unit_test(copies_stand_alone),
+        cmocka_unit_test(replicas_without_a_write_are_added),
+        cmocka_unit_test(members_may_be_anything),
         cmocka_unit_test(the_view_that_most_agree_on_is_believed),
     };
 
