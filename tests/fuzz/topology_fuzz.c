@@ -66,6 +66,30 @@ static void move(const struct topology *t, uint16_t slot, struct bytes host, uin
     topology_unref(moved);
 }
 
+/* The bytes as what a node says of others. */
+static void add_members(struct topology *t, const uint8_t *bytes, size_t size)
+{
+    struct bytes text = {(const char *)bytes, size};
+    struct topology *whole = topology_with_members(t, text, "asked");
+
+    must(whole != NULL);
+    check(whole);
+    must(whole->owned == t->owned && whole->node_count >= t->node_count);
+    topology_unref(whole);
+}
+
+/* … of a master that has all slots. */
+static void add_members_to_one(const uint8_t *bytes, size_t size)
+{
+    static const char one[] = "*1\r\n*3\r\n:0\r\n:16383\r\n*3\r\n$1\r\nh\r\n:1\r\n$1\r\nm\r\n";
+    char why[64];
+    struct topology *t = topology_parse(one, sizeof one - 1, "asked", 7000, why, sizeof why);
+
+    must(t != NULL);
+    add_members(t, bytes, size);
+    topology_unref(t);
+}
+
 static void check_all(const struct topology *t, const uint8_t *bytes, size_t size)
 {
     uint16_t slot = (uint16_t)((size * 31 + bytes[size / 2]) % SLOT_COUNT);
@@ -85,8 +109,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     struct topology *t = topology_parse((const char *)bytes, size, "asked", 7000, why, sizeof why);
 
     must((t == NULL) == (why[0] != '\0'));
-    if (t != NULL)
+    if (t != NULL) {
         check_all(t, bytes, size);
+        add_members(t, bytes, size);
+    }
     topology_unref(t);
+    add_members_to_one(bytes, size);
     return 0;
 }

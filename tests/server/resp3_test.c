@@ -1,6 +1,7 @@
 /* RESP3 over a byte session: what one server says, a cluster says, byte for byte; and what servers
  * say unasked. */
 #define _GNU_SOURCE
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -364,6 +365,42 @@ START_TEST(test_lost_connection_forgets_all)
 }
 END_TEST
 
+/* Besides words that everything is stale, which come of attempts to connect. */
+static bool is_told(struct byte_client *c, const char *expected)
+{
+    bool is_expected = false;
+    while (!is_expected && !byte_is_silent(c, 50)) {
+        char *heard = byte_hear(c, NULL);
+        is_expected = strcmp(heard, expected) == 0;
+        ck_assert_msg(is_expected || strcmp(heard, forget_all) == 0, "%s", heard);
+        free(heard);
+    }
+    return is_expected;
+}
+
+/* A session that is told of all keys goes with the masters, though it says nothing. */
+START_TEST(test_tracking_survives_a_failover)
+{
+    struct cluster *own = cluster_start(
+        &(struct cluster_options){.masters = 3, .replicas = 1, .node_timeout_ms = 1000});
+    struct byte_client *c = byte_open(cluster_port(own, 1));
+    char *key = cluster_key_for(own, 0, 1), expected[128];
+    int master;
+
+    snprintf(expected, sizeof expected, ">2\r\n$10\r\ninvalidate\r\n*1\r\n$%zu\r\n%s\r\n",
+             strlen(key), key);
+    BYTE_EXPECT(c, "%*", "HELLO 3");
+    BYTE_EXPECT(c, "+OK\r\n", "CLIENT TRACKING ON BCAST");
+    cluster_signal(own, 0, SIGKILL);
+    BYTE_HEARS(c, forget_all);
+    master = cluster_await_failover(own, 0);
+    UNTIL((free(cluster_command(own, master, "SET %s v", key)), is_told(c, expected)));
+    free(key);
+    byte_close(c);
+    cluster_stop(own);
+}
+END_TEST
+
 /* --- messages between commands --- */
 
 START_TEST(test_subscribed_and_talking)
@@ -413,6 +450,7 @@ int main(void)
     if (target_count() > TARGET_CLUSTER) {
         tcase_add_loop_test(tc, test_as_one_server, 0, 3);
         tcase_add_test(tc, test_invalidation_does_not_overtake);
+        tcase_add_test(tc, test_tracking_survives_a_failover);
         tcase_add_loop_test(tc, test_lost_connection_forgets_all, 0, 2);
     }
     return suite_run(suite);
