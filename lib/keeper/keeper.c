@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -24,7 +25,7 @@
 #include "route/seen_scripts.h"
 #include "route/upstream.h"
 
-enum { TICK_MS = 1000, EVENTS_MOST = 32 };
+enum { TICK_MS = 1000, END_WAIT_S = 2, EVENTS_MOST = 32 };
 
 /* Event data: forwards count up from 1; inquiries are pointers, which are larger. */
 #define WAKE_DATA 0
@@ -167,13 +168,18 @@ static void on_alarm(void)
     wake();
 }
 
-/* Returns when the thread uses nothing any more that exit() takes away. */
+/* Returns when the thread uses nothing any more that exit() takes away. It may be looking up a name,
+ * which takes as long as it takes, and is not waited for to the end. */
 static void end(void)
 {
+    struct timespec until;
+
     replay_flush();
     atomic_store(&is_over, true);
-    pthread_mutex_lock(&loop_lock);
-    pthread_mutex_unlock(&loop_lock);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += END_WAIT_S;
+    if (pthread_mutex_timedlock(&loop_lock, &until) == 0)
+        pthread_mutex_unlock(&loop_lock);
 }
 
 static void register_once(void)

@@ -286,8 +286,17 @@ START_TEST(test_a_byte_session)
                                  .tls = 1,
                                  .tls_ca = file("ca.pem"),
                                  .tls_server_name = "redis.test"};
-    redisRouteSession *session = redisRouteOpen("127.0.0.1", cluster_port(cluster, 0), &options);
+    struct {
+        size_t size;
+        int connect_timeout_ms;
+        const char *read_policy;
+    } first_version = {.size = sizeof first_version};
+    redisRouteSession *session = redisRouteOpen("127.0.0.1", cluster_port(cluster, 0),
+                                                (const redisRouteOptions *)(void *)&first_version);
 
+    ck_assert_msg(session != NULL, "%s", redisRouteErrorText(NULL));
+    redisRouteClose(session);
+    session = redisRouteOpen("127.0.0.1", cluster_port(cluster, 0), &options);
     ck_assert_msg(session != NULL, "%s", redisRouteErrorText(NULL));
     for (int i = 0; i < KEYS; i++) {
         char command[64];
@@ -475,6 +484,51 @@ START_TEST(test_a_strangers_certificate)
     configure("ca.pem");
     identify("stranger");
     expect_failure(connect_first(), "no TLS: ");
+}
+END_TEST
+
+static void show(int node, const char *certificate)
+{
+    const char *folder = certificates_path(certificates);
+    char *said = cluster_command(cluster, node,
+                                 "CONFIG SET tls-cert-file %s/%s.pem tls-key-file %s/%s.key", folder,
+                                 certificate, folder, certificate);
+
+    ck_assert_str_eq(said, "OK");
+    free(said);
+}
+
+/* Time does not heal it: commands for that node fail at once, and those for others do not notice. */
+START_TEST(test_one_node_is_not_trusted)
+{
+    char *bad = cluster_key_for(cluster, 2, 0), *good = cluster_key_for(cluster, 1, 0);
+    int64_t before;
+    redisContext *c;
+    bool is_well = false;
+
+    configure("ca.pem");
+    show(2, "elsewhere");
+    c = connect_first();
+    EXPECT(c, "OK", "SET %s v", good);
+    before = now_ms();
+    for (int i = 0; i < 5; i++)
+        EXPECT_ERROR(c, "certificate is not for \"127.0.0.1\"", "SET %s v", bad);
+    EXPECT_ERROR(c, "UNREACHABLE redisroute:", "MGET %s %s", bad, good);
+    ck_assert_int_lt(now_ms() - before, QUICKLY_MS);
+    EXPECT(c, "v", "GET %s", good);
+    show(2, "server");
+    while (!is_well) {
+        redisReply *reply = redisCommand(c, "SET %s v", bad);
+
+        ck_assert_ptr_nonnull(reply);
+        is_well = reply->type == REDIS_REPLY_STATUS;
+        freeReplyObject(reply);
+        ck_assert_int_lt(now_ms() - before, UNTIL_LIMIT_MS);
+        pause_ms(20);
+    }
+    redisFree(c);
+    free(bad);
+    free(good);
 }
 END_TEST
 
@@ -948,6 +1002,7 @@ int main(void)
     tcase_add_loop_test(tc, test_asynchronous_failure, 0, LOOP_KINDS);
     tcase_add_test(tc, test_a_bad_environment);
     tcase_add_test(tc, test_no_tls_at_a_tls_port);
+    tcase_add_test(tc, test_one_node_is_not_trusted);
     tc = add_case(suite, "clients", setup_clients);
     tcase_add_test(tc, test_a_client_certificate);
     tcase_add_test(tc, test_no_client_certificate);

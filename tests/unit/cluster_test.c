@@ -174,7 +174,7 @@ static void evidence_rings_the_alarm(void **state)
 
 static void a_cluster_is_found_by_any_of_its_nodes(void **state)
 {
-    struct cluster *c, *again;
+    struct cluster *c, *again, *secured;
 
     (void)state;
     assert_null(cluster_find("dialled", 6000, false));
@@ -186,6 +186,13 @@ static void a_cluster_is_found_by_any_of_its_nodes(void **state)
     again = cluster_learn("another", 6001, false, two("b", 300)); /* shares a node */
     assert_ptr_equal(again, c);
     assert_ptr_equal(cluster_find("another", 6001, false), c);
+    /* By TLS the same address is another one. */
+    assert_null(cluster_find("dialled", 6000, true));
+    secured = cluster_learn("dialled", 6000, true, two("b", 300));
+    assert_ptr_not_equal(secured, c);
+    assert_true(secured->secure && !c->secure);
+    assert_ptr_equal(cluster_find("b", 7002, true), secured);
+    assert_ptr_equal(cluster_find("b", 7002, false), c);
     assert_ptr_not_equal(cluster_learn("third", 6002, false, two("c", 100)), c);
 }
 
