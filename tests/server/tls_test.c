@@ -2,7 +2,6 @@
  * TLS by the configuration: clusters and servers that speak nothing else. */
 #define _GNU_SOURCE
 #include <hiredis/hiredis.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -319,28 +318,6 @@ START_TEST(test_a_byte_session)
     ck_assert_msg(strstr(redisRouteErrorText(session), "certificate is not trusted") != NULL, "%s",
                   redisRouteErrorText(session));
     redisRouteClose(session);
-}
-END_TEST
-
-static void *busy(void *data)
-{
-    redisContext *c = connect_first();
-
-    use(c, data);
-    redisFree(c);
-    return NULL;
-}
-
-START_TEST(test_threads)
-{
-    static char *names[] = {"a", "b", "c", "d"};
-    pthread_t threads[4];
-
-    configure("ca.pem");
-    for (int i = 0; i < 4; i++)
-        MUST(pthread_create(&threads[i], NULL, busy, names[i]) == 0);
-    for (int i = 0; i < 4; i++)
-        pthread_join(threads[i], NULL);
 }
 END_TEST
 
@@ -988,7 +965,6 @@ int main(void)
     tcase_add_loop_test(tc, test_asynchronously, 0, LOOP_KINDS);
     tcase_add_test(tc, test_messages);
     tcase_add_test(tc, test_a_byte_session);
-    tcase_add_test(tc, test_threads);
     tcase_add_test(tc, test_fork);
     tcase_add_loop_test(tc, test_envoys_words, 0, 2);
     tcase_add_test(tc, test_a_change);
