@@ -74,6 +74,7 @@ struct link {
     _Atomic uint32_t asked; /* parts sent and parts answered: the keeper reads them to see silence */
     _Atomic uint32_t replied;
     _Atomic bool cut;    /* by the keeper: its end of file is not the server's */
+    bool broken;         /* an error was seen, as a reset: its end of file is no FIN */
     _Atomic bool silent; /* by the keeper: owes an answer for a while */
     int64_t shun_until_ms; /* a reader: its server refused to read until then; 0: it did not */
     struct watch *watch; /* the keeper's */

@@ -177,8 +177,16 @@ static void make_blocking(struct link *link)
         fcntl(link->fd, F_SETFL, flags & ~O_NONBLOCK);
 }
 
+void wire_note_error(struct link *link, int error)
+{
+    if (error != EPIPE) /* which says that a FIN had come before the reset */
+        link->broken = true;
+}
+
 static enum wire_result lost(struct link *link, int why)
 {
+    if (why != 0)
+        wire_note_error(link, why);
     link->error = why;
     link->out_received = link->out_flushed;
     return WIRE_LOST;
@@ -186,13 +194,15 @@ static enum wire_result lost(struct link *link, int why)
 
 /* The server closed its end. The FIN acknowledged what it had received by then, and
  * a socket that is closed delivers nothing any more: what is not acknowledged was
- * never seen by the server. (A reset proves nothing of that kind.) */
+ * never seen by the server. A reset proves nothing of that kind, and is seen once: what follows it
+ * looks like a FIN. */
 static enum wire_result closed_by_server(struct link *link)
 {
     int unacknowledged = 0;
 
     lost(link, 0);
-    if (!atomic_load(&link->cut) && ioctl(link->fd, SIOCOUTQ, &unacknowledged) == 0)
+    if (!atomic_load(&link->cut) && !link->broken &&
+        ioctl(link->fd, SIOCOUTQ, &unacknowledged) == 0)
         link->out_received -= (uint64_t)unacknowledged;
     return WIRE_LOST;
 }
@@ -212,6 +222,7 @@ enum wire_result wire_open(struct link *link, const struct wire_settings *settin
         return lost(link, errno);
     link->fd = wire_move_high(fd);
     atomic_store(&link->cut, false);
+    link->broken = false;
     remember_identity(link);
     apply(link, settings);
     if (!bind_source(link, settings))

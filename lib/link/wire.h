@@ -73,6 +73,9 @@ enum wire_result wire_flush(struct link *);
 /* Reads what is there into link->in; with `wait`, at least one byte or until the
  * receive timeout, which is WIRE_AGAIN. */
 enum wire_result wire_fill(struct link *, bool wait);
+/* A system call on the link's socket, made elsewhere, failed with that error, which the kernel
+ * tells once. */
+void wire_note_error(struct link *, int error);
 /* Closes the socket, unless the number means something else by now. */
 void wire_close(struct link *);
 /* The same, but the socket is somebody else's to close. */

@@ -786,6 +786,8 @@ static ssize_t leave_express(struct endpoint *ep, const void *got, ssize_t n, in
         return fail(EINTR);
     else if (n == -1 && error == EAGAIN && (*waited_ms = pump_waited(ep, link)) == 0)
         return timed_out(ep);
+    else if (n == -1 && error != EAGAIN)
+        wire_note_error(link, error);
     return 0; /* what is wrong with the connection shows at the next look at it */
 }
 

@@ -472,6 +472,38 @@ START_TEST(test_a_write_of_unknown_fate_is_unreachable)
 }
 END_TEST
 
+/* A server that was spoken to for a while acknowledges late, and what it executed is not acknowledged
+ * when it resets the connection. */
+START_TEST(test_a_write_before_a_reset_is_sent_once)
+{
+    static const int pipelines[] = {1, 2, 5};
+    int count = pipelines[_i];
+    redisContext *c = connect_first();
+    int before;
+
+    fake_node_answer(nodes[1], "GET", "$-1\r\n");
+    for (int i = 0; i < 50; i++)
+        freeReplyObject(redisCommand(c, "GET %s", key_of(1)));
+    on(1, "INCR", FAKE_ANSWER, ":1\r\n", 1);
+    freeReplyObject(redisCommand(c, "INCR %s", key_of(1)));
+    before = fake_node_seen(nodes[1], "INCR");
+    on(1, "INCR", FAKE_RESET, "", 1);
+    for (int i = 0; i < count; i++)
+        redisAppendCommand(c, "INCR %s", key_of(1));
+    for (int i = 0; i < count; i++) {
+        redisReply *reply = NULL;
+
+        ck_assert_int_eq(redisGetReply(c, (void **)&reply), REDIS_OK);
+        ck_assert_int_eq(reply->type, REDIS_REPLY_ERROR);
+        ck_assert_msg(!strncmp(reply->str, "UNREACHABLE redisroute: ", 24), "%s", reply->str);
+        freeReplyObject(reply);
+    }
+    ck_assert_int_eq(fake_node_seen(nodes[1], "INCR") - before, 1);
+    expect_usable(c);
+    redisFree(c);
+}
+END_TEST
+
 /* Only the shard that broke has errors; the replies of the others stay in their places. */
 START_TEST(test_a_break_in_a_pipeline_costs_only_its_shard)
 {
@@ -797,6 +829,7 @@ static void add_breaks(Suite *suite)
     tcase_add_loop_test(tc, test_a_write_in_flight_is_reported_and_not_repeated, 0,
                         COUNT_OF(breaking));
     tcase_add_test(tc, test_a_write_of_unknown_fate_is_unreachable);
+    tcase_add_loop_test(tc, test_a_write_before_a_reset_is_sent_once, 0, 3);
     tcase_add_test(tc, test_a_break_in_a_pipeline_costs_only_its_shard);
     tcase_add_test(tc, test_a_node_that_always_breaks_ends_in_an_error);
     tcase_add_test(tc, test_a_time_limit_of_more_than_a_second_ends_a_silence);
