@@ -189,7 +189,7 @@ static const char *const templates[] = {
     "ZRANGEBYLEX @k - +",
     "ZRANGEBYSCORE @k 0 @n",
     "ZRANK @k @f",
-    "ZREMRANGEBYLEX @k [f8 +",
+    "ZREMRANGEBYLEX @k - +", /* by part of the members: of several scores no server promises what that is */
     "ZREMRANGEBYRANK @k @n -1",
     "ZREMRANGEBYSCORE @k 15 @n",
     "ZREVRANGE @k 0 -1",
