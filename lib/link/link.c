@@ -75,14 +75,13 @@ bool link_send(struct link *link, struct part *part, const char *bytes, size_t l
     part->link = link;
     part->state = PART_SENT;
     part_push(&link->sent, part);
-    atomic_store_explicit(&link->asked, atomic_load_explicit(&link->asked, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
+    link_count(&link->asked, 1);
     return true;
 }
 
-void link_resume(struct link *link, struct part *part, size_t length)
+void link_resume(struct link *link, struct part *part, uint64_t at, size_t length)
 {
-    part->at = link->out_base;
+    part->at = at;
     part->length = length;
     part->link = link;
     part->state = PART_SENT;
@@ -114,9 +113,7 @@ struct part *link_answered(struct link *link)
 void link_answered_up_to(struct link *link, uint64_t position, uint32_t count)
 {
     drop_out(link, position);
-    atomic_store_explicit(&link->replied,
-                          atomic_load_explicit(&link->replied, memory_order_relaxed) + count,
-                          memory_order_relaxed);
+    link_count(&link->replied, count);
 }
 
 const char *link_command(const struct link *link, const struct part *part)
@@ -169,6 +166,27 @@ void link_release(struct link *link, uint64_t position)
     link->in_base = position;
     if (link->in.head == link->in.tail && link->in.capacity > LINK_KEEP)
         buffer_relax(&link->in, LINK_KEEP);
+}
+
+/* What frame_scan began it has to finish: what it remembers is not about the next reply. */
+int64_t link_next_reply(struct link *link)
+{
+    size_t there = (size_t)(link->in_base + buffer_length(&link->in) - link->in_scanned);
+    const char *data = link_reply(link, link->in_scanned);
+    size_t length = there && link->frame.needed == 0 ? frame_quick(data, there) : 0;
+
+    if (there == 0 || length > 0)
+        return (int64_t)length;
+    switch (frame_scan(&link->frame, data, there, &length)) {
+    case FRAME_WHOLE:
+        frame_reset(&link->frame);
+        return (int64_t)length;
+    case FRAME_PARTIAL:
+        return 0;
+    case FRAME_BROKEN:
+        return -1;
+    }
+    return -1;
 }
 
 bool link_is(const struct link *link, const char *host, size_t host_length, uint16_t port)

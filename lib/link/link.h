@@ -46,6 +46,7 @@ struct link {
     uint64_t out_base;    /* position of out's head: all before it is answered */
     uint64_t out_flushed; /* what the kernel has taken */
     uint64_t out_received; /* of a lost connection: what may have reached the server */
+    uint64_t resumed;      /* volley.c's: commands before this position were looked at */
     uint64_t in_base;     /* position of in's head */
     uint64_t in_scanned;  /* what framing has seen */
     struct frame frame;
@@ -107,8 +108,8 @@ void link_destroy(struct link *);
 
 /* Puts the part at the end of the stream. `bytes` may be the part's own. False: out of memory. */
 bool link_send(struct link *, struct part *, const char *bytes, size_t length);
-/* The bytes at the head of `out` turn out to be this part's command. */
-void link_resume(struct link *, struct part *, size_t length);
+/* The bytes at that position of `out` turn out to be this part's command. */
+void link_resume(struct link *, struct part *, uint64_t at, size_t length);
 /* Bytes that no part accounts for: the greeting, the probe, a plain pipe. */
 bool link_send_raw(struct link *, const char *bytes, size_t length);
 
@@ -130,6 +131,23 @@ static inline bool link_unflushed(const struct link *link)
 static inline const char *link_reply(const struct link *link, uint64_t position)
 {
     return link->in.data + link->in.head + (position - link->in_base);
+}
+
+/* The length of the next whole reply in `in`, behind in_scanned; 0: it is not all there; -1:
+ * garbage. */
+int64_t link_next_reply(struct link *);
+
+/* Nothing is under way, and nothing wanted; and bytes go to the socket as they are. */
+static inline bool link_is_at_rest(const struct link *link)
+{
+    return !link->dirty && link->tls == NULL && link->sent.head == NULL && link->out.head == link->out.tail &&
+           link->in.head == link->in.tail;
+}
+
+static inline void link_count(_Atomic uint32_t *counter, uint32_t count)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + count,
+                          memory_order_relaxed);
 }
 
 /* Everything flushed so far is of no use any more: a plain pipe gets no answers. */

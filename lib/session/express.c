@@ -3,31 +3,14 @@
 #include "route/mirror.h"
 #include "session/copy.h"
 #include "session/reads.h"
-
-static inline void count(_Atomic uint32_t *counter)
-{
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
-                          memory_order_relaxed);
-}
-
-static bool nothing_else(const struct session *s)
-{
-    return s->state == SESSION_ROUTING && s->order_head == NULL && !s->careful && !s->stalled &&
-           !s->ending && s->guards == 0 && s->in.head == s->in.tail && cluster_version(s->cluster) == s->version;
-}
-
-static bool is_idle(const struct link *link)
-{
-    return !link->dirty && link->tls == NULL && link->sent.head == NULL && link->out.head == link->out.tail &&
-           link->in.head == link->in.tail;
-}
+#include "session/volley.h"
 
 /* By the read policy, when it can take the command right now. */
 static struct link *ready_reader(struct session *s, const struct command *c, uint16_t slot)
 {
     struct link *link = s->overrides == NULL ? reads_express(s, c, slot) : NULL;
 
-    if (link != NULL && link->state == LINK_UP && is_idle(link))
+    if (link != NULL && link->state == LINK_UP && link_is_at_rest(link))
         return link;
     if (s->overrides == NULL)
         reads_express_undo(s);
@@ -39,7 +22,7 @@ static struct link *ready_link(struct session *s, const struct command *c, uint1
 {
     struct link *link = dispatch_quick(s, slot);
 
-    if (link != NULL && is_idle(link))
+    if (link != NULL && link_is_at_rest(link))
         return link;
     return s->reads != NULL ? ready_reader(s, c, slot) : NULL;
 }
@@ -74,7 +57,7 @@ struct link *session_express(struct session *s, const char *bytes, size_t length
     struct link *link;
     uint16_t slot;
 
-    if (!nothing_else(s) || (c = read_single(s, bytes, length, &key)) == NULL)
+    if (!session_is_quiet(s) || (c = read_single(s, bytes, length, &key)) == NULL)
         return NULL;
     slot = slot_of_key(key.data, key.length);
     link = ready_link(s, c, slot);
@@ -82,7 +65,7 @@ struct link *session_express(struct session *s, const char *bytes, size_t length
         return NULL;
     if (mirror_is_on())
         copy_command(s, c, bytes, length);
-    count(&link->asked);
+    link_count(&link->asked, 1);
     s->express = (struct express){.link = link, .command = c, .length = length, .issued = stats_issue(), .slot = slot};
     return link;
 }
@@ -93,7 +76,7 @@ bool session_express_answered(struct session *s, const char *reply, size_t lengt
 
     if (reply[0] == '-' || frame_quick(reply, length) != length)
         return false;
-    count(&link->replied);
+    link_count(&link->replied, 1);
     link->out_base += s->express.length;
     link->out.head = link->out.tail = 0;
     if (link->out.capacity > LINK_KEEP)
@@ -111,6 +94,7 @@ void session_unexpress(struct session *s)
     struct express e = s->express;
     struct request *r;
 
+    volley_break(s);
     if (e.link == NULL)
         return;
     s->express.link = NULL;
@@ -122,6 +106,6 @@ void session_unexpress(struct session *s)
     r->part.repeatable = command_repeatable(e.command);
     if (s->reads != NULL)
         reads_resume(s, &r->part, e.link);
-    link_resume(e.link, &r->part, e.length);
+    link_resume(e.link, &r->part, e.link->out_base, e.length);
     session_touch(s, e.link);
 }

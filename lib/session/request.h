@@ -115,6 +115,14 @@ static inline struct link *dispatch_quick(const struct session *s, uint16_t slot
     return link != NULL && link->state == LINK_UP ? link : NULL;
 }
 
+/* Nothing is under way, and nothing has to be done first. */
+static inline bool session_is_quiet(const struct session *s)
+{
+    return s->state == SESSION_ROUTING && s->order_head == NULL && !s->careful && !s->stalled &&
+           !s->ending && s->guards == 0 && !session_volleys(s) && s->in.head == s->in.tail &&
+           cluster_version(s->cluster) == s->version;
+}
+
 /* Sends a part to where it belongs now, or queues it where it has to wait. The
  * bytes are those of its command; the part's own, when it has its own. */
 void dispatch_part(struct session *, struct part *, const char *bytes, size_t length);

@@ -11,6 +11,7 @@
 #include "session/reads.h"
 #include "session/script.h"
 #include "session/transaction.h"
+#include "session/volley.h"
 
 int64_t session_now(const struct session *s)
 {
@@ -94,6 +95,7 @@ void session_destroy(struct session *s)
     override_destroy(s);
     reads_destroy(s);
     front_destroy(s);
+    volley_destroy(&s->volley);
     while (s->links != NULL) {
         struct link *next = s->links->next;
 
@@ -340,28 +342,6 @@ static void one_reply(struct session *s, struct link *link, size_t length)
         unexpected(s, link);
 }
 
-/* The length of the next whole reply, 0 when it is not all there, -1 for garbage. What
- * frame_scan began it has to finish: what it remembers is not about the next reply. */
-static int64_t next_reply(struct link *link)
-{
-    size_t there = (size_t)(link->in_base + buffer_length(&link->in) - link->in_scanned);
-    const char *data = link_reply(link, link->in_scanned);
-    size_t length = there && link->frame.needed == 0 ? frame_quick(data, there) : 0;
-
-    if (there == 0 || length > 0)
-        return (int64_t)length;
-    switch (frame_scan(&link->frame, data, there, &length)) {
-    case FRAME_WHOLE:
-        frame_reset(&link->frame);
-        return (int64_t)length;
-    case FRAME_PARTIAL:
-        return 0;
-    case FRAME_BROKEN:
-        return -1;
-    }
-    return -1;
-}
-
 /* A pipe, once what was said before it is answered. */
 static bool is_raw(const struct session *s, const struct link *link)
 {
@@ -379,7 +359,7 @@ void session_link_received(struct session *s, struct link *link)
     if (link->greetings == 0 && !link->must_close && s->state != SESSION_ENDED)
         answer_run(s, link);
     while (s->state != SESSION_ENDED && !link->must_close && !is_raw(s, link) &&
-           (length = next_reply(link)) > 0)
+           (length = link_next_reply(link)) > 0)
         one_reply(s, link, (size_t)length);
     if (s->state == SESSION_ENDED)
         return;

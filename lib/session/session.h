@@ -113,6 +113,16 @@ struct express {
     uint16_t slot;
 };
 
+/* Several commands at once are a pipeline, and most are as simple as those. Each link has its own
+ * in its `out`; all that is kept is which link each reply comes from. */
+struct volley {
+    struct volley_entry *entries; /* the commands, in the order of issue */
+    uint32_t capacity;
+    uint32_t count;
+    uint32_t next;   /* its reply is the next to be delivered; count: none is under way */
+    uint64_t issued; /* stats_issue() */
+};
+
 struct session {
     enum session_state state;
     bool careful; /* a slot is in trouble or migrating: look before sending */
@@ -131,6 +141,7 @@ struct session {
     struct argv argv; /* of the command being planned */
     struct reads *reads; /* NULL: only the master is read from */
     struct express express;
+    struct volley volley;
     struct shapes shapes;
     uint64_t scan_version; /* the snapshot that masters agreed with when asked for a SCAN, … */
     uint16_t scan_pass;    /* … and the pass that they agreed on */
@@ -194,8 +205,20 @@ struct link *session_express(struct session *, const char *bytes, size_t length)
 /* What the socket gave for it, into the application's own memory. True: it is the
  * whole reply, and the application's. False: use session_unexpress. */
 bool session_express_answered(struct session *, const char *reply, size_t length);
-/* The command becomes an ordinary request; to be called before anything else than
- * these three. Does nothing when none is under way. */
+/* Takes as many commands as can take the short way together: how many bytes they are. They are then
+ * in the `out` of dirty links, to be flushed whole; if that does not succeed, or there are bytes
+ * behind them, use session_unexpress. */
+size_t session_volley(struct session *, const char *bytes, size_t length);
+/* Moves replies to the application, whole ones only. When one is not all there, `waits_for` is the
+ * link in whose `in` it is to be put. When there is no such link, nothing was taken, and there
+ * still is a volley, use session_unexpress. */
+size_t session_volley_take(struct session *, char *to, size_t size, struct link **waits_for);
+static inline bool session_volleys(const struct session *s)
+{
+    return s->volley.next != s->volley.count;
+}
+/* What took the short way becomes ordinary requests; to be called before anything else than these
+ * calls. Does nothing when nothing is under way. */
 void session_unexpress(struct session *);
 
 /* Moves up to `size` reply bytes to the application. */

@@ -791,10 +791,39 @@ static ssize_t leave_express(struct endpoint *ep, const void *got, ssize_t n, in
     return 0; /* what is wrong with the connection shows at the next look at it */
 }
 
+/* The answers to a volley that come together: one server would give them in one go (see gather). 0:
+ * the long way has to be gone; *waited_ms have passed then. */
+static ssize_t read_volley(struct endpoint *ep, char *to, size_t size, int64_t *waited_ms)
+{
+    struct session *s = ep->session;
+    enum wire_result r = WIRE_DONE;
+    struct link *link;
+    size_t n = 0;
+
+    do {
+        n += session_volley_take(s, to + n, size - n, &link);
+        if (link != NULL)
+            r = n == 0 ? pump_volley_wait(ep, link)
+                       : pump_volley_gather(link, GATHER_MS);
+    } while (link != NULL && r == WIRE_DONE);
+    if (n > 0)
+        return (ssize_t)n;
+    if (r == WIRE_INTERRUPTED)
+        return fail(EINTR);
+    session_unexpress(s);
+    if (r == WIRE_AGAIN && (*waited_ms = pump_volley_waited(ep, link)) == 0)
+        return timed_out(ep);
+    return 0;
+}
+
 static ssize_t read_long(struct endpoint *ep, void *to, size_t size, int64_t waited_ms)
 {
+    ssize_t n;
+
     if (!ready(ep))
         return ep->tap != NULL ? read(ep->fd, to, size) : -1;
+    if (session_volleys(ep->session) && (n = read_volley(ep, to, size, &waited_ms)) != 0)
+        return n;
     if (!is_blocking(ep) && ep->poller != NULL)
         return read_ready(ep, to, size);
     /* What other servers have said meanwhile comes with what this one will. */
@@ -942,7 +971,7 @@ static void send_from_loop(struct endpoint *ep)
         settle(ep);
 }
 
-/* What of a command that was to go the short way the kernel did not take. */
+/* What of commands that were to go the short way the kernel did not take. */
 static ssize_t write_rest(struct endpoint *ep, size_t length)
 {
     session_unexpress(ep->session);
@@ -953,16 +982,21 @@ static ssize_t write_rest(struct endpoint *ep, size_t length)
 static ssize_t write_long(struct endpoint *ep, const void *bytes, size_t length)
 {
     struct session *s;
+    size_t volley = 0;
 
     if (!ready(ep))
         return ep->tap != NULL ? write_tapped(ep, bytes, length) : -1;
     s = ep->session;
-    if (s->express.link != NULL)
-        session_unexpress(s);
+    session_unexpress(s);
     if (s->state == SESSION_ENDED)
         return fail(s->end_error == 0 ? EPIPE : end_error(ep));
-    if (!session_accept(s, bytes, length))
-        return fail(s->end_error);
+    if (is_blocking(ep) && ep->forward == NULL && (volley = session_volley(s, bytes, length)) > 0) {
+        if (volley == length)
+            return pump_volley(ep) ? (ssize_t)length : write_rest(ep, length);
+        session_unexpress(s);
+    }
+    if (!session_accept(s, (const char *)bytes + volley, length - volley))
+        return fail(end_error(ep));
     if (!is_blocking(ep)) {
         send_from_loop(ep);
         return (ssize_t)length;

@@ -501,6 +501,64 @@ enum pump_result pump_wait_any(struct endpoint *ep, int64_t deadline_ms)
     return wait_for_many(ep, deadline_ms);
 }
 
+/* --- volleys: the short way of a pipeline --- */
+
+bool pump_volley(struct endpoint *ep)
+{
+    struct link *link;
+
+    while ((link = session_next_dirty(ep->session)) != NULL)
+        /* A link that was idle for long is looked at before it is used. */
+        if (link->used_s != clock_seconds() || wire_flush(link) != WIRE_DONE)
+            return false;
+    return true;
+}
+
+/* To a keeper, a link that is not read from looks silent. */
+static int64_t volley_wait_ms(const struct endpoint *ep)
+{
+    enum wire_limit limit;
+    int64_t ms = wire_wait_ms(&ep->wire, &limit);
+
+    return ms == 0 || ms > 1000 * WIRE_SILENCE_S ? 1000 * WIRE_SILENCE_S : ms;
+}
+
+enum wire_result pump_volley_wait(struct endpoint *ep, struct link *link)
+{
+    struct pollfd readable = {.fd = link->fd, .events = POLLIN};
+    int n;
+
+    if (ep->wire.alone)
+        return wire_fill(link, true);
+    n = poll(&readable, 1, (int)volley_wait_ms(ep));
+    if (n == 1)
+        return wire_fill(link, false);
+    return n == 0 ? WIRE_AGAIN : WIRE_INTERRUPTED;
+}
+
+int64_t pump_volley_waited(struct endpoint *ep, struct link *link)
+{
+    int64_t waited_ms = volley_wait_ms(ep);
+
+    if (ep->wire.alone)
+        return pump_waited(ep, link);
+    if (ep->wire.op_timeout_ms > 0)
+        session_waited(ep->session, link, waited_ms);
+    return waited_ms;
+}
+
+enum wire_result pump_volley_gather(struct link *link, int moment_ms)
+{
+    struct pollfd readable = {.fd = link->fd, .events = POLLIN};
+    enum wire_result r = wire_fill(link, false);
+
+    if (r == WIRE_AGAIN && poll(&readable, 1, moment_ms) == 1)
+        r = wire_fill(link, false);
+    return r;
+}
+
+/* --- waiting for an answer --- */
+
 bool pump_next_answer(struct endpoint *ep)
 {
     struct link *next = next_to_answer(ep, true);

@@ -27,6 +27,15 @@ enum pump_result pump_wait_any(struct endpoint *, int64_t deadline_ms);
 /* Takes what has arrived on the link whose answer is the next to be delivered. False: nothing, or
  * it is not the only thing to look at. */
 bool pump_next_answer(struct endpoint *);
+/* Sends what a volley has put on links. False: not all of it could be, or a link has to be looked
+ * at first: it has to go the long way. */
+bool pump_volley(struct endpoint *);
+/* Waits for more of that link, but not for long without a look at the others. */
+enum wire_result pump_volley_wait(struct endpoint *, struct link *);
+/* That ended with WIRE_AGAIN, and the long way is gone by now. As pump_waited. */
+int64_t pump_volley_waited(struct endpoint *, struct link *);
+/* Takes what has come, or comes in a moment. */
+enum wire_result pump_volley_gather(struct link *, int moment_ms);
 /* A wait for the link's next byte ended without one: because nobody watches over it, who is called
  * now, or because an operation takes no longer. How long it lasted; 0: that was the program's own
  * time limit. */

@@ -288,6 +288,57 @@ static void random_runs_keep_the_rules(void **state)
     }
 }
 
+/* --- pipelines --- */
+
+/* Time and again all is well, and a pipeline can take the short way; what then happens to it is as
+ * random as ever. */
+static uint64_t pipelined_run(uint64_t seed)
+{
+    struct weather weather;
+    struct world w;
+    uint64_t volleys;
+    int none = 0;
+
+    set_up(&w, seed, false);
+    w.express = true;
+    weather = any_weather(&w);
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < w.sim_count; i++)
+            if (w.sims[i].done == w.sims[i].asked)
+                world_pipeline(&w, i);
+        for (uint32_t i = world_random(&w, 80); i > 0; i--)
+            some_step(&w, &weather, &none);
+        if (world_chance(&w, 60)) {
+            world_heal(&w);
+            if (!world_finish(&w, WITHIN_MS))
+                world_fail(&w, "not all is answered although all is well");
+        }
+    }
+    world_heal(&w);
+    if (!world_finish(&w, WITHIN_MS))
+        world_fail(&w, "not all is answered although all is well");
+    check_states(&w);
+    world_check(&w);
+    volleys = w.volleys;
+    world_deinit(&w);
+    return volleys;
+}
+
+static void pipelines_keep_the_rules(void **state)
+{
+    uint64_t first = environment("SIM_SEED", 1), count = environment("SIM_COUNT", RUNS / 4);
+    uint64_t volleys = 0;
+
+    (void)state;
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        if (getenv("SIM_VERBOSE") != NULL)
+            fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
+        volleys += pipelined_run(seed);
+    }
+    /* Or else the runs are about something else. */
+    assert_true(volleys > 3 * count);
+}
+
 /* --- discovery --- */
 
 static bool all_route(const struct world *w)
@@ -943,6 +994,7 @@ int main(void)
         cmocka_unit_test(what_is_asked_while_discovering_is_not_lost),
         cmocka_unit_test(memory_may_run_out_at_any_moment),
         cmocka_unit_test(random_runs_keep_the_rules),
+        cmocka_unit_test(pipelines_keep_the_rules),
     };
 
     cmocka_set_test_filter(getenv("SIM_TEST"));

@@ -376,6 +376,19 @@ void world_ask_random(struct world *w, int session, bool blocking)
     world_ask(w, session, (enum asked_kind)kind, keys, slots, index);
 }
 
+void world_pipeline(struct world *w, int session)
+{
+    static const enum asked_kind simple[] = {ASKED_GET, ASKED_SET, ASKED_INCR, ASKED_INCR};
+
+    for (uint32_t i = 2 + world_random(w, 8); i > 0; i--) {
+        int slot = (int)world_random(w, MODEL_SLOTS);
+        int index = session * 2 + (int)world_random(w, 2);
+
+        world_ask(w, session, simple[world_random(w, 4)], 1, &slot, &index);
+    }
+    world_write(w, session, SIZE_MAX);
+}
+
 /* What took the short way goes on the long one. */
 static void leave_express(struct world *w, int session)
 {
@@ -401,6 +414,40 @@ static bool write_express(struct world *w, struct sim *sim, size_t length)
     return true;
 }
 
+/* Sends what a volley put on links; as soon as one does not take all, the long way is gone. */
+static void send_volley(struct world *w, struct sim *sim)
+{
+    struct link *link;
+
+    while ((link = session_next_dirty(sim->session)) != NULL) {
+        world_flush(w, w->conns[link->fd]);
+        if (link_unflushed(link)) {
+            INSIDE(session_unexpress(sim->session));
+            return;
+        }
+    }
+}
+
+/* How many bytes took the short way of pipelines. */
+static size_t write_volley(struct world *w, struct sim *sim, size_t length)
+{
+    size_t taken;
+
+    if (!w->express || world_chance(w, 30))
+        return 0;
+    INSIDE(taken = session_volley(sim->session, buffer_bytes(&sim->unsent), length));
+    if (taken == 0)
+        return 0;
+    w->volleys += sim->session->volley.count > 1;
+    buffer_consume(&sim->unsent, taken);
+    if (taken < length)
+        INSIDE(session_unexpress(sim->session));
+    else
+        send_volley(w, sim);
+    world_orders(w);
+    return taken;
+}
+
 void world_write(struct world *w, int session, size_t most)
 {
     struct sim *sim = &w->sims[session];
@@ -412,6 +459,9 @@ void world_write(struct world *w, int session, size_t most)
     leave_express(w, session);
     length = piece(w, length < most ? length : most);
     if (write_express(w, sim, length))
+        return;
+    length -= write_volley(w, sim, length);
+    if (length == 0)
         return;
     INSIDE(ok = session_accept(sim->session, buffer_bytes(&sim->unsent), length));
     if (!ok && !w->broken)
@@ -717,6 +767,28 @@ static bool deliver_express(struct world *w, const struct conn *c, const char *b
     return whole;
 }
 
+/* A reply to a volley waits in its link until it is its turn, and is not looked at before. */
+static bool deliver_volley(struct world *w, const struct conn *c, const char *bytes, size_t length)
+{
+    struct sim *sim = &w->sims[c->session];
+    struct link *waits_for;
+    char taken[512];
+    size_t n;
+
+    if (!session_volleys(sim->session))
+        return false;
+    append(&c->link->in, bytes, length);
+    do {
+        INSIDE(n = session_volley_take(sim->session, taken, piece(w, sizeof taken), &waits_for));
+        append(&sim->answered, taken, n);
+    } while (n > 0);
+    take_answers(w, sim);
+    if (waits_for == NULL)
+        leave_express(w, c->session);
+    world_orders(w);
+    return true;
+}
+
 static bool deliver(struct world *w, struct conn *c)
 {
     size_t left = buffer_length(&c->back) - c->delivered;
@@ -725,6 +797,8 @@ static bool deliver(struct world *w, struct conn *c)
         return false;
     left = piece(w, left);
     c->delivered += left;
+    if (deliver_volley(w, c, buffer_bytes(&c->back) + c->delivered - left, left))
+        return true;
     if (deliver_express(w, c, buffer_bytes(&c->back) + c->delivered - left, left))
         return true;
     append(&c->link->in, buffer_bytes(&c->back) + c->delivered - left, left);
@@ -983,6 +1057,10 @@ static const struct link *links_of(const struct world *w, int session)
 
 bool world_quiet(const struct world *w, int slot, int node)
 {
+    /* What is in a volley is not seen from here. */
+    for (int i = 0; i < w->sim_count; i++)
+        if (w->sims[i].session != NULL && session_volleys(w->sims[i].session))
+            return false;
     for (int i = 0; i < w->sim_count; i++)
         for (const struct link *link = links_of(w, i); link != NULL; link = link->next)
             if (link->port == w->model.nodes[node].port &&

@@ -112,6 +112,7 @@ struct world {
     bool deaf;      /* servers hang up on whoever connects */
     bool unbound;   /* slots may be nobody's */
     bool in_pieces; /* what moves, moves in pieces of a random size */
+    uint64_t volleys; /* pipelines that took the short way */
     bool express;   /* single commands may take the short way */
     enum read_policy policy; /* of the sessions, in the beginning */
     bool policies; /* … and they change */
@@ -136,6 +137,8 @@ struct asked *world_ask(struct world *, int session, enum asked_kind, int keys, 
 /* WATCH perhaps, MULTI, INCRs of one slot, EXEC or DISCARD. */
 void world_ask_transaction(struct world *, int session);
 void world_ask_random(struct world *, int session, bool blocking);
+/* Simple commands in a row, written at once. */
+void world_pipeline(struct world *, int session);
 void world_write(struct world *, int session, size_t most);
 void world_read(struct world *, int session, size_t most);
 
