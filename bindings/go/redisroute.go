@@ -22,11 +22,9 @@ package redisroute
 #include <stdlib.h>
 #include <redisroute/redisroute.h>
 
-static redisRouteSession *open_session(const char *host, int port, int connect_timeout_ms,
-		const char *read_policy) {
-	redisRouteOptions options = {.size = sizeof options, .connect_timeout_ms = connect_timeout_ms,
-		.read_policy = read_policy[0] ? read_policy : 0};
-	return redisRouteOpen(host, port, &options);
+static redisRouteSession *open_session(const char *host, int port, redisRouteOptions *options) {
+	options->size = sizeof *options;
+	return redisRouteOpen(host, port, options);
 }
 
 // -errno in place of -1, and of char, which Go need not search for pointers.
@@ -69,6 +67,20 @@ type Options struct {
 	// ReadPolicy says which nodes answer commands that only read: "REPLICA", "PREFER_REPLICA", "ANY" …;
 	// empty: as configured.
 	ReadPolicy string
+	// TLS on every connection of the session; nil: as configured. go-redis' own Options.TLSConfig
+	// means nothing where there is a Dialer.
+	TLS *TLS
+}
+
+// TLS says how servers are spoken to. The zero value verifies them by the system's certificates.
+type TLS struct {
+	CA          string // a file of PEM certificates, or a folder; empty: the system's
+	Certificate string // files of the client's certificate and its key; empty: none
+	Key         string
+	// ServerName is what certificates have to be for; empty: the host that was dialled, or the node's
+	// own address or name.
+	ServerName string
+	NoVerify   bool // servers are not asked who they are
 }
 
 // Version of the shared library, as "0.1.0".
@@ -109,6 +121,17 @@ func dial(ctx context.Context, o *Options, network, addr string) (*Conn, error) 
 	if host == "" {
 		host = "localhost"
 	}
+	if o.TLS != nil { // certificates are for names: the library gets the name
+		c, err := open(o, host, &net.TCPAddr{IP: net.ParseIP(host), Port: port})
+		if err != nil {
+			return nil, err
+		}
+		if err = c.awaitConnected(ctx); err != nil {
+			c.Close()
+			return nil, err
+		}
+		return c, nil
+	}
 	addresses, err := net.DefaultResolver.LookupIPAddr(ctx, host)
 	if err != nil {
 		return nil, err
@@ -120,7 +143,8 @@ func dial(ctx context.Context, o *Options, network, addr string) (*Conn, error) 
 			continue
 		}
 		var c *Conn
-		if c, err = open(o, address, port); err == nil {
+		remote := &net.TCPAddr{IP: address.IP, Port: port, Zone: address.Zone}
+		if c, err = open(o, address.String(), remote); err == nil {
 			if err = c.awaitConnected(ctx); err == nil {
 				return c, nil
 			}
@@ -166,26 +190,56 @@ type Conn struct {
 
 var _ net.Conn = (*Conn)(nil)
 
-func open(o *Options, address net.IPAddr, port int) (*Conn, error) {
-	host := C.CString(address.String())
-	defer C.free(unsafe.Pointer(host))
-	policy := C.CString(o.ReadPolicy)
-	defer C.free(unsafe.Pointer(policy))
+func cOptions(o *Options) (options *C.redisRouteOptions, free func(), err error) {
 	ms := o.ConnectTimeout.Milliseconds()
 	if ms < 0 || ms > 1<<31-1 || (ms == 0 && o.ConnectTimeout != 0) {
-		return nil, fmt.Errorf("redisroute: a connect timeout of %v", o.ConnectTimeout)
+		return nil, nil, fmt.Errorf("redisroute: a connect timeout of %v", o.ConnectTimeout)
 	}
+	options = (*C.redisRouteOptions)(C.calloc(1, C.sizeof_redisRouteOptions))
+	taken := []unsafe.Pointer{unsafe.Pointer(options)}
+	text := func(value string) *C.char {
+		if value == "" {
+			return nil
+		}
+		chars := C.CString(value)
+		taken = append(taken, unsafe.Pointer(chars))
+		return chars
+	}
+	options.connect_timeout_ms = C.int(ms)
+	options.read_policy = text(o.ReadPolicy)
+	if o.TLS != nil {
+		options.tls = 1
+		options.tls_ca = text(o.TLS.CA)
+		options.tls_certificate = text(o.TLS.Certificate)
+		options.tls_key = text(o.TLS.Key)
+		options.tls_server_name = text(o.TLS.ServerName)
+		if o.TLS.NoVerify {
+			options.tls_no_verify = 1
+		}
+	}
+	return options, func() {
+		for _, each := range taken {
+			C.free(each)
+		}
+	}, nil
+}
+
+func open(o *Options, name string, remote *net.TCPAddr) (*Conn, error) {
+	options, free, err := cOptions(o)
+	if err != nil {
+		return nil, err
+	}
+	defer free()
+	host := C.CString(name)
+	defer C.free(unsafe.Pointer(host))
 	runtime.LockOSThread() // the words of an error are the thread's
-	session := C.open_session(host, C.int(port), C.int(ms), policy)
+	session := C.open_session(host, C.int(remote.Port), options)
 	text := C.GoString(C.redisRouteErrorText(nil))
 	runtime.UnlockOSThread()
 	if session == nil {
 		return nil, errors.New(text)
 	}
-	c := &Conn{
-		remote:  &net.TCPAddr{IP: address.IP, Port: port, Zone: address.Zone},
-		session: session,
-	}
+	c := &Conn{remote: remote, session: session}
 	if err := c.enterPoller(); err != nil {
 		C.redisRouteClose(session)
 		return nil, err

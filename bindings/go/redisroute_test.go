@@ -27,17 +27,23 @@ var (
 	nodes   []*goredis.Client
 )
 
-// A real cluster, by the fixture of the C tests: its addresses, masters first.
-func startCluster(masters, replicas string) (addresses []string, stop func(), err error) {
-	cluster := exec.Command(os.Getenv("REDISROUTE_CLUSTER_MAIN"), masters, replicas)
+// A real cluster, by the fixture of the C tests: its addresses, masters first; and, with tls, the
+// folder of its certificates.
+func startCluster(arguments ...string) (addresses []string, stop func(), err error) {
+	cluster := exec.Command(os.Getenv("REDISROUTE_CLUSTER_MAIN"), arguments...)
 	stdin, _ := cluster.StdinPipe()
 	stdout, _ := cluster.StdoutPipe()
 	if err = cluster.Start(); err != nil {
 		return nil, nil, fmt.Errorf("REDISROUTE_CLUSTER_MAIN: %w", err)
 	}
-	line, err := bufio.NewReader(stdout).ReadString('\n')
+	output := bufio.NewReader(stdout)
+	line, err := output.ReadString('\n')
 	for _, port := range strings.Fields(line) {
 		addresses = append(addresses, "127.0.0.1:"+port)
+	}
+	if len(arguments) > 2 {
+		line, err = output.ReadString('\n')
+		addresses = append(addresses, strings.TrimSpace(line))
 	}
 	return addresses, func() {
 		stdin.Close()
@@ -161,6 +167,29 @@ func TestPubSub(t *testing.T) {
 		}
 		t.Fatal("no message came")
 	})
+}
+
+func TestScripts(t *testing.T) {
+	inBoth(t, func(t *testing.T, client *goredis.Client) {
+		script := goredis.NewScript("return redis.call('INCRBY', KEYS[1], ARGV[1])")
+		for i := 0; i < keys; i++ {
+			if n, err := script.Run(ctx, client, []string{fmt.Sprint("script:", i)}, 2).Int(); n != 2 {
+				t.Fatal(n, err)
+			}
+		}
+	})
+}
+
+func TestShardedPubSub(t *testing.T) {
+	client := newClient(t, 3)
+	pubsub := client.SSubscribe(ctx, "shard")
+	defer pubsub.Close()
+	_, err := pubsub.Receive(ctx)
+	must(t, err)
+	must(t, client.SPublish(ctx, "shard", "hello").Err())
+	if message, err := pubsub.ReceiveMessage(ctx); err != nil || message.Payload != "hello" {
+		t.Fatal(message, err)
+	}
 }
 
 func TestScan(t *testing.T) {

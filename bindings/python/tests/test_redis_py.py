@@ -172,8 +172,6 @@ def test_errors_are_redis_pys(plain, url):
     with pytest.raises(redis.AuthenticationError):
         pool = redisroute.ConnectionPool.from_url(url, username="nobody", password="x")
         redis.Redis(connection_pool=pool).ping()
-    with pytest.raises(ValueError, match="TLS"):
-        redisroute.ConnectionPool.from_url("rediss://127.0.0.1")
 
 
 def test_a_time_out_and_the_connection_after_it(url):

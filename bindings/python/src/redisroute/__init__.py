@@ -14,6 +14,7 @@ from ._patch import Patch, patch, unpatch
 from .client import Client, Error, Pipeline, ReplyError, connect
 from .process import Statistic, check_config, count_commands, statistics, statistics_text
 from .session import Session
+from .tls import Tls
 
 if TYPE_CHECKING:
     from . import asyncio as asyncio
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .redis_py import BlockingConnectionPool as BlockingConnectionPool
     from .redis_py import Connection as Connection
     from .redis_py import ConnectionPool as ConnectionPool
+    from .redis_py import SSLConnection as SSLConnection
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,8 +34,10 @@ __all__ = [
     "Patch",
     "Pipeline",
     "ReplyError",
+    "SSLConnection",
     "Session",
     "Statistic",
+    "Tls",
     "check_config",
     "connect",
     "count_commands",
@@ -49,7 +53,7 @@ def __getattr__(name: str) -> Any:
     # redis-py and valkey-py are imported by those who use them.
     import importlib
 
-    if name in ("BlockingConnectionPool", "Connection", "ConnectionPool"):
+    if name in ("BlockingConnectionPool", "Connection", "ConnectionPool", "SSLConnection"):
         return getattr(importlib.import_module("redisroute.redis_py"), name)
     if name in ("asyncio", "valkey"):
         return importlib.import_module(f"redisroute.{name}")

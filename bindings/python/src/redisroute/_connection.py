@@ -7,13 +7,7 @@ import socket
 from typing import Any, Callable, Optional
 
 from .session import Session
-
-NO_TLS = "redisroute: TLS (rediss://) is not supported"
-
-
-def _refuse_tls(connection: Any) -> None:
-    if type(connection).__name__ == "SSLConnection" or hasattr(connection, "ssl_context"):
-        raise ValueError(NO_TLS)
+from .tls import tls_of
 
 
 def open_session(connection: Any, read_policy: Optional[str]) -> Session:
@@ -24,6 +18,7 @@ def open_session(connection: Any, read_policy: Optional[str]) -> Session:
         connect_timeout=connection.socket_connect_timeout,
         timeout=connection.socket_timeout,
         read_policy=read_policy,
+        tls=tls_of(connection),
     )
 
 
@@ -65,7 +60,6 @@ class SessionConnection:
         super().__init__(*args, **kwargs)
 
     def _connect(self) -> Session:
-        _refuse_tls(self)
         return open_session(self, self.read_policy)
 
     def can_read(self, timeout: Optional[float] = 0) -> bool:
@@ -73,14 +67,24 @@ class SessionConnection:
         return can_read(self, super().can_read, timeout)  # type: ignore[misc]
 
 
+class TlsConnection(SessionConnection):
+    """Mixed into an SSLConnection class of redis-py: its session uses TLS."""
+
+    def __init__(self, *args: Any, tls_server_name: Optional[str] = None, **kwargs: Any) -> None:
+        self.tls_server_name = tls_server_name
+        super().__init__(*args, **kwargs)
+        tls_of(self)  # what cannot be is said now
+
+
 class SessionPool:
-    """Mixed into a connection pool of redis-py: its connections are of the class `of`, unless
-    from_url finds that they must not be."""
+    """Mixed into a connection pool of redis-py: its connections are of the class `of`, or `of_tls`
+    where from_url finds rediss://."""
 
     of: Any = None
+    of_tls: Any = None
 
     def __init__(self, *args: Any, connection_class: Any = None, **kwargs: Any) -> None:
         chosen = connection_class or self.of
         if chosen.__name__ == "SSLConnection":
-            raise ValueError(NO_TLS)
+            chosen = self.of_tls
         super().__init__(*args, connection_class=chosen, **kwargs)  # type: ignore[call-arg]

@@ -13,6 +13,8 @@ ffi.cdef("""
     typedef struct redisRouteSession redisRouteSession;
     typedef struct {
         size_t size; int connect_timeout_ms; const char *read_policy;
+        int tls; const char *tls_ca; const char *tls_certificate; const char *tls_key;
+        const char *tls_server_name; int tls_no_verify;
     } redisRouteOptions;
     const char *redisRouteVersion(void);
     redisRouteSession *redisRouteOpen(const char *host, int port, const redisRouteOptions *options);

@@ -60,11 +60,11 @@ def _cluster_class(cluster: Any) -> type:
 
 def _replace_sync(package: str) -> None:
     connection, sentinel, cluster = _modules(package, "connection", "sentinel", "cluster")
-    others = (connection.SSLConnection, sentinel.SentinelManagedConnection)
+    others = (sentinel.SentinelManagedConnection,)
     cluster_class = _cluster_class(cluster)
 
     def finds_its_own(self: Any) -> bool:
-        """Of a client that finds its servers itself; and those with TLS."""
+        """Of a client that finds its servers itself."""
         maker = getattr(getattr(self, "redis_connect_func", None), "__self__", None)
         maker = maker or getattr(getattr(self, "valkey_connect_func", None), "__self__", None)
         return isinstance(self, others) or isinstance(maker, cluster_class)
@@ -86,6 +86,7 @@ def _replace_sync(package: str) -> None:
         return patched
 
     _replace(package, connection.Connection, "_connect", wrap_connect)
+    _replace(package, connection.SSLConnection, "_connect", wrap_connect)
     _replace(package, connection.Connection, "can_read", wrap_can_read)
 
 
@@ -95,7 +96,7 @@ def _replace_async(package: str) -> None:
     connection, sentinel, cluster = _modules(
         package, "asyncio.connection", "asyncio.sentinel", "asyncio.cluster"
     )
-    others = (connection.SSLConnection, sentinel.SentinelManagedConnection)
+    others = (sentinel.SentinelManagedConnection,)
 
     def wrap_connect(original: Any) -> Any:
         async def _connect(self: Any) -> None:
@@ -138,8 +139,8 @@ def _undo(patched: Patch) -> None:
 
 def patch(package: str = "redis", *, read_policy: Optional[str] = None) -> Patch:
     """Routes every TCP connection that redis-py opens from now on, in both its forms, whoever made
-    its pool and when. Connections that are open already are not touched; neither are those with
-    TLS, UNIX sockets, and those of Sentinel and of RedisCluster, which find their servers themselves.
+    its pool and when, with TLS too. Connections that are open already are not touched; neither are UNIX
+    sockets, and those of Sentinel and of RedisCluster, which find their servers themselves.
 
     `read_policy` says which nodes answer commands that only read ("REPLICA", "PREFER_REPLICA" …);
     None: as configured. `package` may be "valkey".

@@ -8,6 +8,7 @@ import socket
 from typing import Any, Iterable, Optional, Union
 
 from .session import READ_SIZE, Session
+from .tls import Tls, tls_of
 
 # At most so much is read before the loop's other callbacks have their turn.
 _READS_A_TURN = 16
@@ -128,11 +129,20 @@ async def _until_connected(loop: asyncio.AbstractEventLoop, session: Session) ->
     loop.remove_reader(fd)
 
 
-async def open_session(host: str, port: int, read_policy: Optional[str] = None) -> Session:
+async def open_session(
+    host: str, port: int, read_policy: Optional[str] = None, tls: Optional[Tls] = None
+) -> Session:
     """A connected session. Names are looked up by the loop; of several addresses the first that
     accepts is taken."""
     loop = asyncio.get_running_loop()
     failure: Optional[OSError] = None
+    if tls is not None:  # certificates are for names, so the library gets the name; files are read
+        session = await loop.run_in_executor(
+            None,
+            lambda: Session(host, port, wait=False, read_policy=read_policy, tls=tls),
+        )
+        await _until_connected(loop, session)
+        return session
     for *_, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         try:
             session = Session(str(address[0]), port, wait=False, read_policy=read_policy)
@@ -144,11 +154,16 @@ async def open_session(host: str, port: int, read_policy: Optional[str] = None) 
 
 
 async def open_connection(
-    host: str, port: int, *, limit: int = 2**16, read_policy: Optional[str] = None
+    host: str,
+    port: int,
+    *,
+    limit: int = 2**16,
+    read_policy: Optional[str] = None,
+    tls: Optional[Tls] = None,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """asyncio.open_connection, over a session."""
     loop = asyncio.get_running_loop()
-    session = await open_session(host, port, read_policy)
+    session = await open_session(host, port, read_policy, tls)
     reader = asyncio.StreamReader(limit=limit, loop=loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     transport = SessionTransport(loop, session, protocol)
@@ -158,7 +173,9 @@ async def open_connection(
 async def connect(connection: Any, read_policy: Optional[str]) -> None:
     """The _connect of an asynchronous connection of redis-py."""
     connection._reader, connection._writer = await asyncio.wait_for(
-        open_connection(connection.host, connection.port, read_policy=read_policy),
+        open_connection(
+            connection.host, connection.port, read_policy=read_policy, tls=tls_of(connection)
+        ),
         connection.socket_connect_timeout,
     )
 
@@ -172,3 +189,12 @@ class SessionConnection:
 
     async def _connect(self) -> None:
         await connect(self, self.read_policy)
+
+
+class TlsConnection(SessionConnection):
+    """Mixed into an asynchronous SSLConnection class of redis-py: its session uses TLS."""
+
+    def __init__(self, *args: Any, tls_server_name: Optional[str] = None, **kwargs: Any) -> None:
+        self.tls_server_name = tls_server_name
+        super().__init__(*args, **kwargs)
+        tls_of(self)  # what cannot be is said now

@@ -6,6 +6,7 @@ from typing import Any, Optional, Union
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from .session import READ_SIZE, Session
+from .tls import Tls
 
 Word = Union[bytes, bytearray, memoryview, str, int, float]
 
@@ -203,12 +204,13 @@ def connect(
     timeout: Optional[float] = None,
     connect_timeout: Optional[float] = None,
     read_policy: Optional[str] = None,
+    tls: Optional[Tls] = None,
 ) -> Client:
     """A client of the cluster that this node belongs to. `url`: redis://[user:password@]host[:port]
     with `timeout` and `connect_timeout` (seconds) and `read_policy` ("REPLICA" …) as arguments here
-    or in the query."""
+    or in the query. rediss:// is TLS, as `tls` says."""
     parts = urlsplit(url if "://" in url else f"redis://{url}")
-    if parts.scheme != "redis" or parts.path.strip("/") not in ("", "0"):
+    if parts.scheme not in ("redis", "rediss") or parts.path.strip("/") not in ("", "0"):
         raise ValueError(f"redisroute: redis://host:port is supported, not {url}")
     query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     if unknown := set(query) - {"timeout", "connect_timeout", "read_policy"}:
@@ -221,6 +223,7 @@ def connect(
         ),
         timeout=float(query["timeout"]) if "timeout" in query else timeout,
         read_policy=query.get("read_policy", read_policy),
+        tls=tls or (Tls() if parts.scheme == "rediss" else None),
     )
     client = Client(session)
     username = username or (unquote(parts.username) if parts.username else None)

@@ -11,6 +11,7 @@ import time
 from typing import Any, Optional, Union
 
 from ._library import ffi, library, text
+from .tls import Tls
 
 READ_SIZE = 65536
 _new_memory = ffi.new_allocator(should_clear_after_alloc=False)
@@ -39,14 +40,32 @@ def _milliseconds(timeout: Optional[float]) -> int:
 
 
 def _open(
-    host: str, port: int, connect_timeout: Optional[float], read_policy: Optional[str]
+    host: str,
+    port: int,
+    connect_timeout: Optional[float],
+    read_policy: Optional[str],
+    tls: Optional[Tls],
 ) -> Any:
+    kept = []  # as long as the library looks at it
+
+    def chars(value: Optional[str]) -> Any:
+        if value is None:
+            return ffi.NULL
+        kept.append(ffi.new("char[]", os.fsencode(value)))
+        return kept[-1]
+
     options = ffi.new("redisRouteOptions *")
     options.size = ffi.sizeof("redisRouteOptions")
     if connect_timeout is not None:
         options.connect_timeout_ms = max(1, _milliseconds(connect_timeout))
-    policy = ffi.NULL if read_policy is None else ffi.new("char[]", read_policy.encode())
-    options.read_policy = policy
+    options.read_policy = chars(read_policy)
+    if tls is not None:
+        options.tls = 1
+        options.tls_ca = chars(tls.ca)
+        options.tls_certificate = chars(tls.certificate)
+        options.tls_key = chars(tls.key)
+        options.tls_server_name = chars(tls.server_name)
+        options.tls_no_verify = not tls.verify
     handle = library().redisRouteOpen(host.encode(), port, options)
     if handle == ffi.NULL:
         number = ffi.errno
@@ -64,7 +83,8 @@ class Session:
 
     Opening looks a name up in the calling thread and, unless `wait` is false, waits until the
     connection is up or `connect_timeout` seconds have passed (None: the kernel's own limit).
-    `read_policy` is that of REDISROUTE_READ_POLICY, for this session: "REPLICA", "ANY" …
+    `read_policy` is that of REDISROUTE_READ_POLICY, for this session: "REPLICA", "ANY" …; `tls`: on
+    all its connections; None for both: as configured.
     """
 
     def __init__(
@@ -76,6 +96,7 @@ class Session:
         timeout: Optional[float] = None,
         wait: bool = True,
         read_policy: Optional[str] = None,
+        tls: Optional[Tls] = None,
     ) -> None:
         self._lib = library()
         self._handle: Any = None
@@ -86,7 +107,7 @@ class Session:
         self._peer = (host, port)
         self._peeked = b""
         self.settimeout(timeout)
-        handle = _open(host, port, connect_timeout, read_policy)
+        handle = _open(host, port, connect_timeout, read_policy, tls)
         self._fd = self._lib.redisRouteFd(handle)
         self._handle = handle
         if wait:

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 from valkey import connection as _valkey
 
-from .._connection import SessionConnection, SessionPool
+from .._connection import SessionConnection, SessionPool, TlsConnection
 
 
 class Connection(SessionConnection, _valkey.Connection):
     """valkey-py's Connection over a session. It takes what that takes, and `read_policy`."""
 
 
+class SSLConnection(TlsConnection, _valkey.SSLConnection):
+    """valkey-py's SSLConnection over a session with TLS: all its connections to the servers use it. It
+    takes ssl_ca_certs, ssl_ca_path, ssl_certfile, ssl_keyfile and ssl_cert_reqs, and tls_server_name;
+    a ValueError says what else of valkey-py's ssl_… it cannot."""
+
+
 class ConnectionPool(SessionPool, _valkey.ConnectionPool):
     """valkey-py's ConnectionPool, of connections that are sessions of redisroute.
 
     The constructor and from_url take what valkey-py's own take, and read_policy: which nodes answer
-    commands that only read ("REPLICA", "PREFER_REPLICA", "ANY" …). rediss:// is refused, unix://
-    is left to valkey-py."""
+    commands that only read ("REPLICA", "PREFER_REPLICA", "ANY" …). rediss:// takes
+    what SSLConnection takes; unix:// is left to valkey-py."""
 
     of = Connection
+    of_tls = SSLConnection
 
 
 class BlockingConnectionPool(SessionPool, _valkey.BlockingConnectionPool):
     """valkey-py's BlockingConnectionPool, of connections that are sessions: see ConnectionPool."""
 
     of = Connection
+    of_tls = SSLConnection
 
 
-__all__ = ["BlockingConnectionPool", "Connection", "ConnectionPool"]
+__all__ = ["BlockingConnectionPool", "Connection", "ConnectionPool", "SSLConnection"]
