@@ -47,3 +47,25 @@ def test_the_end_of_the_process(url):
         "client.command('PING')\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_a_failed_read_in_a_cycle(url):
+    """A traceback keeps what a read was given; buffers in a cycle of garbage can be fatal to the
+    interpreter."""
+    session = redisroute.Session("127.0.0.1", int(url.rsplit(":", 1)[1]), timeout=0.01)
+    for _ in range(20):
+        for use in (
+            lambda: session.recv_into(bytearray(100)),
+            lambda: session.recv_into(memoryview(bytearray(100)), 10),
+        ):
+            try:
+                use()
+            except TimeoutError as error:
+                error.cycle = error
+        gc.collect()
+    session.close()
+    try:
+        session.sendall(memoryview(bytearray(100)))
+    except OSError as error:
+        error.cycle = error
+    gc.collect()

@@ -145,9 +145,15 @@ class Session:
 
     def sendall(self, data: Union[bytes, bytearray, memoryview]) -> None:
         """Takes all of it, and does not wait for anybody."""
-        taken: Any = data if isinstance(data, bytes) else ffi.from_buffer("char[]", data)
+        if isinstance(data, bytes):
+            self._write(data, len(data))
+            return
+        with ffi.from_buffer("char[]", data) as taken:
+            self._write(taken, len(taken))
+
+    def _write(self, taken: Any, size: int) -> None:
         with self._lock:
-            if self._lib.redisRouteWrite(self._open_handle(), taken, len(data)) == -1:
+            if self._lib.redisRouteWrite(self._open_handle(), taken, size) == -1:
                 raise self._error()
 
     def send(self, data: Union[bytes, bytearray, memoryview]) -> int:
@@ -177,14 +183,16 @@ class Session:
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """recv into memory of the caller's; the number of bytes, 0 at the end."""
-        view = memoryview(buffer).cast("B")
-        size = min(nbytes, len(view)) if nbytes else len(view)
-        with self._lock:
-            if not self._peeked and not flags:
-                return self._receive(ffi.from_buffer("char[]", view), size)
-            data = self.recv(size, flags)
-            view[: len(data)] = data
-            return len(data)
+        # Given back before an error leaves: a traceback that keeps a memoryview and what was made of
+        # it, in a cycle of garbage, is fatal to the interpreter.
+        with ffi.from_buffer("char[]", buffer, require_writable=True) as into:
+            size = min(nbytes, len(into)) if nbytes else len(into)
+            with self._lock:
+                if not self._peeked and not flags:
+                    return self._receive(into, size)
+                data = self.recv(size, flags)
+                ffi.memmove(into, data, len(data))
+                return len(data)
 
     def shutdown(self, how: int = socket.SHUT_RDWR) -> None:
         """By any thread: ends a wait that is under way. What was sent stays sent."""
