@@ -192,6 +192,22 @@ def test_pubsub_reconnects_by_itself(url, nodes):
         assert message["data"] == b"x"
 
 
+@pytest.mark.parametrize("patched", [False, True])
+def test_a_look_connects_anew(url, patched):
+    """Without a message a look says so, also when it has to connect and to subscribe first."""
+    with redisroute.patch():
+        client = redis.Redis.from_url(url) if patched else client_of(url)
+        with client, client.pubsub() as pubsub:
+            for _ in range(20):
+                pubsub.subscribe("channel")
+                pubsub.connection.disconnect()
+                until = time.monotonic() + 60
+                while (message := pubsub.get_message()) is None:
+                    assert time.monotonic() < until
+                    time.sleep(0.001)
+                assert message["type"] == "subscribe"
+
+
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_sharded_pubsub(url, protocol):
     with client_of(url, protocol=protocol) as client, client.pubsub() as pubsub:

@@ -35,6 +35,8 @@ def can_read(
 ) -> bool:
     """redis-py's can_read. A descriptor that is readable because a session has work to do inside
     is no reply, so the session is asked. What is wrong redis-py says in its own words."""
+    if connection._sock is None:
+        connection.connect()
     session = connection._sock
     if not isinstance(session, Session):
         return bool(original(timeout))

@@ -8,7 +8,6 @@ import threading
 from typing import Any, Callable, Optional
 
 from ._connection import can_read, open_session
-from .session import Session
 
 # Of the asynchronous cluster client's connections, which bear no other mark.
 _CLUSTERS_OWN = "_redisroute_clusters_own"
@@ -79,8 +78,6 @@ def _replace_sync(package: str) -> None:
 
     def wrap_can_read(original: Any) -> Any:
         def patched(self: Any, timeout: Optional[float] = 0) -> Any:
-            if not isinstance(self._sock, Session):
-                return original(self, timeout)
             return can_read(self, functools.partial(original, self), timeout)
 
         return patched
