@@ -48,6 +48,7 @@ struct survey {
     struct cluster *cluster;
     struct checkup *checkups;
     int64_t due_ms;
+    bool names_pending; /* a node was not asked, since its name is still being looked up */
 };
 
 static struct survey *surveys;
@@ -97,8 +98,22 @@ static void fail(struct checkup *c)
     c->lost = true;
 }
 
+/* That a name is still being looked up says nothing of the node. */
+static bool is_being_looked_up(const struct checkup *c)
+{
+    struct sockaddr_storage address;
+    socklen_t length;
+
+    return c->link == NULL && resolver_look_up(c->host, c->port, AF_UNSPEC, false, &address,
+                                               &length) == RESOLVER_PENDING;
+}
+
 static void ask(struct checkup *c, int64_t now_ms)
 {
+    if (is_being_looked_up(c)) {
+        c->survey->names_pending = true;
+        return;
+    }
     if (c->awaited > 0 && now_ms - c->asked_ms < ANSWER_WITHIN_MS)
         return;
     if (c->awaited > 0)
@@ -298,9 +313,12 @@ static void advance(struct survey *v, int64_t now_ms)
     t = cluster_topology(v->cluster, &version);
     list(v, t);
     conclude(v);
+    v->names_pending = false;
     for (struct checkup *c = v->checkups; c != NULL; c = c->next)
         ask(c, now_ms);
     v->due_ms = now_ms + clock_jitter_ms(PERIOD_MS + PERIOD_PER_NODE_MS * t->node_count);
+    if (v->names_pending)
+        v->due_ms = now_ms + RESOLVER_AGAIN_MS;
     topology_unref(t);
 }
 
