@@ -53,6 +53,8 @@ KEYLESS = "sent to one node"
 
 # What the class alone does not say.
 DIFFERS = {
+    "client|tracking": "REDIRECT is refused; when a connection to a node is lost, everything is invalidated; "
+                       "with NOLOOP and reads from replicas, own writes are invalidations there",
     "select": "any database but 0: the server's own error",
     "move": "the server's own error: there is one database",
     "swapdb": "the server's own error: there is one database",
