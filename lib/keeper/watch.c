@@ -14,6 +14,7 @@ struct watch {
     uint32_t replied;
     uint32_t silent_ticks;
     uint32_t feed_ticks;
+    bool secure;
 };
 
 /* A connection that nothing but messages arrive on does not show that its server is dead, or that
@@ -31,6 +32,7 @@ void keeper_watch(struct link *link, struct cluster *cluster)
         return; /* unwatched links work, but for a server that falls silent */
     w->link = link;
     w->cluster = cluster;
+    w->secure = link->tls != NULL;
     pthread_mutex_lock(&watch_lock);
     w->next = watches;
     w->from = &watches;
@@ -57,6 +59,14 @@ void keeper_unwatch(struct link *link)
     free(w);
 }
 
+/* A link may be older than what is known of its server. */
+static bool knows_cluster(struct watch *w)
+{
+    if (w->cluster == NULL)
+        w->cluster = cluster_find(w->link->host, w->link->port, w->secure);
+    return w->cluster != NULL;
+}
+
 static void look_at(struct watch *w)
 {
     uint32_t asked = atomic_load_explicit(&w->link->asked, memory_order_relaxed);
@@ -64,7 +74,7 @@ static void look_at(struct watch *w)
 
     if (asked == replied || replied != w->replied)
         w->silent_ticks = 0;
-    else if (w->silent_ticks++ > 0 && w->cluster != NULL)
+    else if (w->silent_ticks++ > 0 && knows_cluster(w))
         cluster_suspect(w->cluster);
     w->replied = replied;
     if (w->link->feed != NULL && w->cluster != NULL && ++w->feed_ticks % FEED_TICKS == 0)

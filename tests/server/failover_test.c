@@ -507,6 +507,27 @@ static TCase *add_case(Suite *suite, const char *name, void (*set_up)(void))
     return tc;
 }
 
+/* The connection that was made before anything was known of the cluster ends with its server, too.
+ */
+START_TEST(test_a_dialled_node_that_falls_silent_asynchronously)
+{
+    struct async_client client = {0};
+    struct loop *loop = loop_create(LOOP_LIBUV);
+
+    async_open(&client, loop, cluster_port(cluster, DEAD));
+    async_expect(&client, "OK", "SET %s v", counters[0].key);
+    async_finish(&client);
+    UNTIL(cluster_says(cluster, MASTERS + DEAD, "1", "DBSIZE"));
+    cluster_signal(cluster, DEAD, SIGSTOP);
+    async_expect(&client, "v", "GET %s", counters[0].key);
+    async_expect(&client, "PONG", "PING");
+    async_finish(&client);
+    cluster_signal(cluster, DEAD, SIGCONT);
+    async_close(&client);
+    loop_destroy(loop);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("failover");
@@ -524,6 +545,7 @@ int main(void)
     tcase_add_test(tc, test_the_descriptor_of_a_dead_dialled_node_is_replaced);
     tc = add_case(suite, "asynchronous", setup);
     tcase_add_loop_test(tc, test_an_asynchronous_context_through_a_failover, 0, 2 * LOOP_KINDS);
+    tcase_add_test(tc, test_a_dialled_node_that_falls_silent_asynchronously);
     tc = add_case(suite, "full coverage", setup_full_coverage);
     tcase_add_loop_test(tc, test_full_coverage_is_waited_out_one_command_at_a_time, 0, 2);
     tc = add_case(suite, "no replicas", setup_no_replicas);
