@@ -145,22 +145,22 @@ static size_t count_routes(const struct config_listener *l)
     return count;
 }
 
-/* Clusters that keys are stored in come first: of a cluster that is both, the upstream is theirs.
- */
+/* The catch-all's comes first: of a cluster with several upstreams, the first is asked. Those that
+ * are only read from come last: of a cluster that is both, the upstream has keys. */
 static size_t take_routes(struct draft *d, const struct config_listener *l, struct prefix *prefixes,
                           uint16_t *own)
 {
     const struct config_route *last = l->catch_all, *route;
     size_t count = 0, i = 0;
 
+    if (last != NULL)
+        *own = take(d, last->all.cluster, last->mirrors, true);
     for (route = l->routes; route != NULL; route = route->next)
         prefixes[count++] = take_route(d, route);
-    *own = count > 0 ? prefixes[0].to : 0;
-    if (last != NULL) {
-        *own = take(d, last->all.cluster, last->mirrors, true);
-        if (explicit_empty(l) == NULL)
-            prefixes[count++] = take_route(d, last);
-    }
+    if (last == NULL)
+        *own = prefixes[0].to;
+    else if (explicit_empty(l) == NULL)
+        prefixes[count++] = take_route(d, last);
     for (route = l->routes; route != NULL; route = route->next, i++)
         if (route->reads.cluster != NULL)
             prefixes[i].reads = take(d, route->reads.cluster, route->mirrors, false);
@@ -221,7 +221,7 @@ static struct upstreams *make(struct routed *r, const struct config_listener *l)
     struct prefix *prefixes = calloc(routes + 1, sizeof *prefixes);
     struct draft d = {.routed = r};
     struct upstreams *u = NULL;
-    uint16_t own;
+    uint16_t own = 0;
 
     if (prefixes != NULL && make_room(&d, routes)) {
         keep_before(&d);

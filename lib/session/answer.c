@@ -130,6 +130,9 @@ void answer_fail(struct session *s, struct part *part, const char *format, ...)
     va_end(arguments);
     if (length > (int)sizeof text - 4)
         length = (int)sizeof text - 4;
+    if (s->settings.cluster_name != NULL && length < (int)sizeof text / 2)
+        length += snprintf(text + 1 + length, sizeof text / 2, " (cluster %.100s)",
+                           s->settings.cluster_name);
     memcpy(text + 1 + length, "\r\n", 2);
     answer_complete(s, part, NULL, text, (size_t)length + 3, 0);
 }

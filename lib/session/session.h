@@ -58,6 +58,7 @@ struct session_settings {
     bool is_mirror; /* of the keeper: what it sends is mirrored no further */
     bool is_inner;  /* of a front, for this upstream */
     uint16_t upstream;
+    const char *cluster_name; /* to be named by errors; NULL: nothing is. Outlives the session */
     bool no_redirection; /* MOVED and ASK are the application's */
     struct config_mirror *mirrors; /* what is copied to whom; outlives the session */
     struct config_refresh refresh; /* for its cluster */

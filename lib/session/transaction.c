@@ -13,7 +13,6 @@
 static const char unwatch[] = "*1\r\n$7\r\nUNWATCH\r\n";
 
 /* The server's own words. */
-static const char queued[] = "+QUEUED\r\n";
 static const char malformed[] = "-EXECABORT Transaction discarded because of: "
                                 "wrong number of arguments for 'exec' command\r\n";
 static const char crossslot[] = "-CROSSSLOT Keys in request don't hash to the same slot\r\n";
@@ -382,32 +381,14 @@ static void refuse_command(struct session *s, const struct command *c, const cha
                              c->name);
 }
 
-/* It was opened, for a command that has no key and an answer of its own, where such commands go. */
+/* A front opened it where commands without keys go, and now there is a key of another cluster. */
 static bool opened_elsewhere(const struct session *s, uint16_t slot)
 {
     const struct transaction *t = s->transaction;
 
     return s->front != NULL && t->slot == SLOT_NONE && slot != SLOT_NONE &&
-           slot != front_upstreams(s)->own &&
-           (t->link != NULL || t->is_opening || t->pending.head != NULL);
-}
-
-/* To which cluster a front's transaction goes is not known before there is a key: what has none is
- * said there with the opening. */
-static bool queue_here(struct session *s, const struct command *c, const char *bytes, size_t length,
-                       uint16_t slot)
-{
-    struct transaction *t = s->transaction;
-
-    if (s->front == NULL || slot != SLOT_NONE || t->link != NULL || t->is_opening ||
-        t->pending.head != NULL)
-        return false;
-    t->logged++;
-    if (buffer_append(&t->log, bytes, length))
-        answer_here(s, c, queued);
-    else
-        session_end(s, ENOMEM);
-    return true;
+           slot != front_upstreams(s)->own && t->refusal == NULL &&
+           (t->link != NULL || t->is_opening);
 }
 
 /* A copy is needed only if it cannot be sent at once. */
@@ -441,7 +422,7 @@ static void queue_bytes(struct session *s, const struct command *c, const char *
     bool whole = c == NULL || has_arity(s, c);
     uint16_t slot = t->slot;
 
-    if (whole && !s->single && !is_allowed(c)) {
+    if (whole && !s->single && s->front == NULL && !is_allowed(c)) {
         refuse_command(s, c, NULL);
         return;
     }
@@ -449,13 +430,9 @@ static void queue_bytes(struct session *s, const struct command *c, const char *
         refuse_command(s, c, crossslot);
         return;
     }
-    if (opened_elsewhere(s, slot)) {
-        refuse_command(s, c, crossslot);
-        return;
-    }
+    if (opened_elsewhere(s, slot))
+        transaction_move(s);
     t->slot = slot;
-    if (queue_here(s, c, bytes, length, slot))
-        return;
     t->only_reads = t->only_reads && c != NULL && command_repeatable(c);
     queue_part(s, c, bytes, length);
 }

@@ -107,6 +107,15 @@ static bool is_redirect(const struct session *s, const char *reply, size_t lengt
     return what.action != REDIRECT_NONE && s->front == NULL;
 }
 
+void transaction_move(struct session *s)
+{
+    static const char moved[] = "-MOVED\r\n";
+    struct transaction *t = s->transaction;
+
+    refuse(s, t->link != NULL ? t->link : t->opening.part.link, moved, sizeof moved - 1);
+    t->final = false;
+}
+
 /* All that was under way has come back: it is said again, from MULTI on, where the refusal says. */
 static void restart(struct session *s)
 {
@@ -129,7 +138,10 @@ static void restart(struct session *s)
         return;
     t->refusal = NULL;
     t->refused_by = NULL;
-    if (t->final || !answer_redirect(s, by, opening, refusal, t->refusal_length)) {
+    if (s->front != NULL && !t->final) {
+        dispatch_part(s, opening, opening->bytes, opening->length);
+        follow_opening(s);
+    } else if (t->final || !answer_redirect(s, by, opening, refusal, t->refusal_length)) {
         t->is_opening = false;
         transaction_fail_pending(s, refusal, t->refusal_length);
     } else {
@@ -148,6 +160,8 @@ static void opening_answered(struct session *s, struct link *link)
     part->state = PART_ANSWERED;
     t->is_opening = false;
     t->link = link;
+    if (t->refusal != NULL && t->refused_by == NULL)
+        t->refused_by = link;
     if (part->troubled)
         trouble_answered(s, part);
     if (t->guard.set && t->guard.link != link)

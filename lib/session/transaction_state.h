@@ -77,6 +77,9 @@ static inline void transaction_progressed(struct transaction *t)
 
 /* Whatever can be done next is done. */
 void transaction_advance(struct session *);
+/* It is open, or being opened, where a front sends what has no key, and its keys are elsewhere: all
+ * of it is said again there, by t->slot, when what is under way has come back. */
+void transaction_move(struct session *);
 /* On the link that it is open on. */
 void transaction_send(struct session *, struct part *, const char *bytes, size_t length);
 

@@ -47,6 +47,7 @@ static void configure(struct session_settings *settings)
     settings->tls = config_tls_of(config, u.cluster);
     if (u.cluster == NULL)
         return;
+    settings->cluster_name = u.cluster->name;
     settings->logins = config_logins(config, u.cluster);
     settings->refresh = u.cluster->refresh;
     if (u.cluster->connect_timeout_ms > 0)

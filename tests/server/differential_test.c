@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../support/async_client.h"
 #include "../support/cluster.h"
@@ -13,6 +14,7 @@
 #include "../support/expect.h"
 #include "../support/loop.h"
 #include "../support/migrator.h"
+#include "../support/server.h"
 #include "../support/stream.h"
 #include "../support/suite.h"
 #include "../support/target.h"
@@ -55,6 +57,61 @@ static void setup(void)
 static void teardown(void)
 {
     wire_close(reference);
+}
+
+/* Keys of one connection on a cluster and a server: what is dialled is a listener, at the port of a
+ * node. Each test is a process of its own, and reads the configuration with its first context. */
+static struct server *other;
+static char routes_path[64];
+
+static void routed_setup(void)
+{
+    FILE *file;
+    int fd;
+
+    target_setup();
+    other = server_start(&(struct server_options){.extra = "hz 500\n"});
+    strcpy(routes_path, "/tmp/redisroute-routes-XXXXXX");
+    fd = mkstemp(routes_path);
+    MUST(fd != -1 && (file = fdopen(fd, "w")));
+    fprintf(file,
+            "clusters:\n- {name: main, endpoints: ['127.0.0.1:%d']}\n"
+            "- {name: other, endpoints: ['127.0.0.1:%d']}\n"
+            "listeners:\n- address: 127.0.0.1:%d\n  redis_proxy:\n"
+            "    settings: {op_timeout: 30s}\n    prefix_routes:\n"
+            "      routes: [{prefix: 'key:1', cluster: other}, {prefix: 'key:3', cluster: other}]\n"
+            "      catch_all_route: {cluster: main}\n",
+            target_port(TARGET_CLUSTER), server_port(other), target_port(TARGET_CLUSTER));
+    MUST(fclose(file) == 0);
+    setenv("REDISROUTE_CONFIG", routes_path, 1);
+}
+
+static void routed_teardown(void)
+{
+    unsetenv("REDISROUTE_CONFIG");
+    unlink(routes_path);
+    server_stop(other);
+    target_teardown();
+}
+
+static void setup_routed(void)
+{
+    free(server_command(other, "FLUSHALL"));
+    setup();
+}
+
+/* The other server has its share, whatever the stream did. */
+static void teardown_routed(void)
+{
+    redisContext *c = connect_target(TARGET_CLUSTER);
+    char *value;
+
+    EXPECT(c, "OK", "SET key:1 shared");
+    value = server_command(other, "GET key:1");
+    ck_assert_str_eq(value, "shared");
+    free(value);
+    redisFree(c);
+    teardown();
 }
 
 /* The reference gets its database to itself: without a cluster the second client uses another. */
@@ -265,5 +322,15 @@ int main(void)
     tcase_add_test(tc, test_asynchronous_in_one_slot);
     if (target_count() > TARGET_CLUSTER)
         tcase_add_test(tc, test_one_at_a_time_while_slots_move);
+    if (target_count() == TARGET_CLUSTER)
+        return suite_run(suite);
+
+    tc = suite_case(suite, "routes", routed_setup, routed_teardown);
+    tcase_add_checked_fixture(tc, setup_routed, teardown_routed);
+    tcase_add_test(tc, test_one_at_a_time);
+    tcase_add_test(tc, test_one_at_a_time_in_one_slot);
+    tcase_add_test(tc, test_pipelined);
+    tcase_add_test(tc, test_pipelined_in_one_slot);
+    tcase_add_test(tc, test_asynchronous);
     return suite_run(suite);
 }

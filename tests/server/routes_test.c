@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../support/async_client.h"
+#include "../support/byte_client.h"
 #include "../support/cluster.h"
 #include "../support/die.h"
 #include "../support/expect.h"
@@ -29,6 +30,7 @@ static const char listener[] = "127.0.0.9";
 
 static struct cluster *one, *two;
 static struct server *plain, *shadow;
+static int locked_port = 1;
 static char folder[64], path[96], log_path[96];
 
 static void setup(void)
@@ -99,11 +101,12 @@ static void route_by(const char *routes)
             "- {name: plain, endpoints: [127.0.0.1:%d]}\n"
             "- {name: shadow, endpoints: [127.0.0.1:%d]}\n"
             "- {name: dead, endpoints: [127.0.0.1:1]}\n"
-            "listeners:\n- address: %s:%d\n  redis_proxy:\n"
+            "- {name: locked, endpoints: [127.0.0.1:%d], password: hush}\n"
+            "listeners:\n- address: %s:%d\n  redis_proxy: &proxy\n"
             "    settings: {op_timeout: 3s, enable_command_stats: true}\n"
-            "    prefix_routes:\n      %s\n",
+            "    prefix_routes:\n      %s\n- {address: '127.0.0.1:%d', redis_proxy: *proxy}\n",
             cluster_port(one, 0), cluster_port(one, 1), cluster_port(two, 0), server_port(plain),
-            server_port(shadow), listener, PORT, routes);
+            server_port(shadow), locked_port, listener, PORT, routes, PORT);
     MUST(fclose(file) == 0 && rename(beside, path) == 0);
 }
 
@@ -468,7 +471,31 @@ START_TEST(test_transactions)
     EXPECT(c, "QUEUED", "PING");
     EXPECT(c, "OK\n2\nPONG", "EXEC");
     expect_at(two, "2", "{t}1");
-    /* Before there is a key, nobody knows where. */
+    /* Before there is a key, nobody knows where; in a pipeline too. */
+    for (int i = 0; i < 10; i++) {
+        redisAppendCommand(c, "MULTI");
+        redisAppendCommand(c, "ECHO %d", i);
+        redisAppendCommand(c, "PING");
+        redisAppendCommand(c, "INCR %s", i % 2 ? "p:moves" : "b:moves");
+        redisAppendCommand(c, "PING");
+        redisAppendCommand(c, "EXEC");
+    }
+    for (int i = 0; i < 10; i++) {
+        char expected[32];
+
+        snprintf(expected, sizeof expected, "%d\nPONG\n%d\nPONG", i, i / 2 + 1);
+        EXPECT_NEXT(c, "OK");
+        for (int k = 0; k < 4; k++)
+            EXPECT_NEXT(c, "QUEUED");
+        EXPECT_NEXT(c, expected);
+    }
+    expect_at_plain("5", "moves");
+    expect_at(two, "5", "moves");
+    EXPECT(c, "OK", "MULTI");
+    EXPECT_ERROR(c, "unknown command", "NOSUCHCOMMAND");
+    EXPECT(c, "QUEUED", "SET p:moves 0");
+    EXPECT_ERROR(c, "EXECABORT", "EXEC");
+    expect_at_plain("5", "moves");
     EXPECT(c, "OK", "MULTI");
     EXPECT(c, "QUEUED", "PING");
     EXPECT(c, "QUEUED", "ECHO x");
@@ -589,7 +616,153 @@ START_TEST(test_state_of_the_connection_is_everywhere)
 }
 END_TEST
 
+START_TEST(test_configured_logins_are_each_clusters_own)
+{
+    struct server *locked = server_start(&(struct server_options){.requirepass = "hush"});
+    redisContext *c;
+
+    locked_port = server_port(locked);
+    c = dial_routed("routes: [{prefix: 'l:', cluster: locked}]\n"
+                    "      catch_all_route: {cluster: one}\n");
+    EXPECT(c, "OK", "MSET l:1 v a:1 w");
+    EXPECT(c, "v\nw", "MGET l:1 a:1");
+    redisFree(c);
+    end();
+    server_stop(locked);
+}
+END_TEST
+
+/* Lines of `expected` texts come, in any order. */
+static void expect_monitored(redisContext *c, const char *first, const char *second)
+{
+    bool seen[2] = {false, false};
+
+    while (!seen[0] || !seen[1]) {
+        redisReply *reply;
+
+        ck_assert_int_eq(redisGetReply(c, (void **)&reply), REDIS_OK);
+        seen[0] |= strstr(reply->str, first) != NULL;
+        seen[1] |= strstr(reply->str, second) != NULL;
+        freeReplyObject(reply);
+    }
+}
+
+START_TEST(test_monitor_shows_all)
+{
+    redisContext *c = dial_routed(usual), *other = dial();
+
+    EXPECT(c, "OK", "MONITOR");
+    EXPECT(other, "OK", "MSET a:seen 1 p:seen 2");
+    expect_monitored(c, "\"a:seen\"", "\"MSET\" \"seen\"");
+    redisFree(c);
+    redisFree(other);
+    end();
+}
+END_TEST
+
+START_TEST(test_notifications_come_from_all)
+{
+    redisContext *c = dial_routed(usual), *other = dial();
+
+    EXPECT(other, "OK", "CONFIG SET notify-keyspace-events K$");
+    EXPECT(c, "psubscribe\n__keyspace@0__:*\n1", "PSUBSCRIBE __keyspace@0__:*");
+    EXPECT(other, "OK", "SET p:heard 1");
+    EXPECT_NEXT(c, "pmessage\n__keyspace@0__:*\n__keyspace@0__:heard\nset");
+    EXPECT(other, "OK", "SET a:heard 1");
+    EXPECT_NEXT(c, "pmessage\n__keyspace@0__:*\n__keyspace@0__:a:heard\nset");
+    redisFree(c);
+    redisFree(other);
+    end();
+}
+END_TEST
+
+START_TEST(test_bytes_of_resp3)
+{
+    struct byte_client *c;
+
+    begin();
+    route_by(usual);
+    c = byte_open(PORT);
+    BYTE_EXPECT(c, "%*", "HELLO 3");
+    BYTE_EXPECT(c, ":1\r\n", "HSET a:h f v");
+    BYTE_EXPECT(c, ":1\r\n", "HSET b:h f v");
+    BYTE_EXPECT(c, ":1\r\n", "HSET p:h f v");
+    BYTE_EXPECT(c, "%1\r\n$1\r\nf\r\n$1\r\nv\r\n", "HGETALL a:h");
+    BYTE_EXPECT(c, "%1\r\n$1\r\nf\r\n$1\r\nv\r\n", "HGETALL b:h");
+    BYTE_EXPECT(c, "%1\r\n$1\r\nf\r\n$1\r\nv\r\n", "HGETALL p:h");
+    BYTE_EXPECT(c, "*3\r\n_\r\n_\r\n_\r\n", "MGET a:0 b:0 p:0");
+    BYTE_EXPECT(c, "+OK\r\n", "CLIENT TRACKING ON");
+    BYTE_EXPECT(c, "_\r\n", "GET p:tracked");
+    free(server_command(plain, "SET tracked 1"));
+    BYTE_HEARS(c, ">2\r\n$10\r\ninvalidate\r\n*1\r\n$7\r\ntracked\r\n");
+    BYTE_EXPECT(c, ">3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n", "SUBSCRIBE news");
+    BYTE_EXPECT(c, "+OK\r\n", "SET p:1 v");
+    free(cluster_command(one, 1, "PUBLISH news hello"));
+    BYTE_HEARS(c, ">3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nhello\r\n");
+    byte_close(c);
+    end();
+}
+END_TEST
+
 /* --- what goes wrong --- */
+
+START_TEST(test_nobody_at_home)
+{
+    struct async_client client = {0};
+    struct loop *loop = loop_create(_i);
+    redisContext *c;
+
+    begin();
+    route_by("routes: [{prefix: 'a:', cluster: one}]\n      catch_all_route: {cluster: dead}\n");
+    c = redisConnect(listener, PORT);
+    ck_assert_int_eq(c->err, REDIS_ERR_IO);
+    ck_assert_str_eq(c->errstr, "Connection refused");
+    redisFree(c);
+    async_open_host(&client, loop, listener, PORT);
+    LOOP_UNTIL(loop, client.connects == 1);
+    ck_assert_int_eq(client.connect_status, REDIS_ERR);
+    loop_destroy(loop);
+    end();
+}
+END_TEST
+
+/* Of a cluster that was there, the node that is not is named as well. */
+START_TEST(test_a_server_that_is_gone)
+{
+    struct server *gone = server_start(&(struct server_options){0});
+    redisContext *c;
+
+    locked_port = server_port(gone);
+    c = dial_routed("routes: [{prefix: 'g:', cluster: locked}]\n"
+                    "      catch_all_route: {cluster: one}\n");
+    EXPECT(c, "OK", "SET a:1 w");
+    EXPECT(c, "OK", "SET g:1 v");
+    server_stop(gone);
+    EXPECT_ERROR(c, "(cluster locked)", "GET g:1");
+    EXPECT(c, "w", "GET a:1");
+    redisFree(c);
+    end();
+}
+END_TEST
+
+START_TEST(test_a_time_limit_holds)
+{
+    redisContext *c = dial_routed(usual);
+
+    EXPECT(c, "OK", "SET p:1 v");
+    redisSetTimeout(c, (struct timeval){.tv_usec = 200000});
+    server_signal(plain, SIGSTOP);
+    ck_assert_ptr_null(redisCommand(c, "GET p:1"));
+    ck_assert_int_eq(c->err, REDIS_ERR_IO);
+    server_signal(plain, SIGCONT);
+    ck_assert_ptr_null(redisCommand(c, "GET a:1"));
+    redisFree(c);
+    c = dial();
+    EXPECT(c, "v", "GET p:1");
+    redisFree(c);
+    end();
+}
+END_TEST
 
 START_TEST(test_a_cluster_that_is_not_there)
 {
@@ -649,6 +822,13 @@ START_TEST(test_a_slot_moves_within_a_cluster)
     end();
 }
 END_TEST
+
+/* A child of a process of several threads may not start its own under ThreadSanitizer. */
+#ifdef __SANITIZE_THREAD__
+enum { CAN_FORK = 0 };
+#else
+enum { CAN_FORK = 1 };
+#endif
 
 START_TEST(test_a_child_goes_on)
 {
@@ -872,13 +1052,21 @@ int main(void)
     tcase_add_test(tc, test_commands_that_block);
     tcase_add_test(tc, test_messages);
     tcase_add_test(tc, test_state_of_the_connection_is_everywhere);
+    tcase_add_test(tc, test_configured_logins_are_each_clusters_own);
+    tcase_add_test(tc, test_monitor_shows_all);
+    tcase_add_test(tc, test_notifications_come_from_all);
+    tcase_add_test(tc, test_bytes_of_resp3);
     tcase_add_loop_test(tc, test_asynchronously, 0, LOOP_KINDS);
     tcase_add_test(tc, test_a_policy_of_the_program);
 
     tc = suite_case(suite, "changes", setup, teardown);
     tcase_add_test(tc, test_a_cluster_that_is_not_there);
+    tcase_add_loop_test(tc, test_nobody_at_home, 0, LOOP_KINDS);
+    tcase_add_test(tc, test_a_server_that_is_gone);
+    tcase_add_test(tc, test_a_time_limit_holds);
     tcase_add_test(tc, test_a_slot_moves_within_a_cluster);
-    tcase_add_test(tc, test_a_child_goes_on);
+    if (CAN_FORK)
+        tcase_add_test(tc, test_a_child_goes_on);
     tcase_add_test(tc, test_what_was_accepted_is_sent_at_the_end);
     tcase_add_test(tc, test_routes_change_under_load);
     tcase_add_test(tc, test_bad_routes_change_nothing);
