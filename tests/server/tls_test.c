@@ -24,7 +24,8 @@
 #include "../support/until.h"
 #include "redisroute/redisroute.h"
 
-enum { KEYS = 200, LARGE = 3000000, QUICKLY_MS = 5000 };
+/* Long before the 30 seconds that a command waits for its slot. */
+enum { KEYS = 200, LARGE = 3000000, QUICKLY_MS = 15000 };
 
 static struct certificates *certificates;
 static struct cluster *cluster;
@@ -467,15 +468,16 @@ END_TEST
 static void show(int node, const char *certificate)
 {
     const char *folder = certificates_path(certificates);
-    char *said = cluster_command(cluster, node,
-                                 "CONFIG SET tls-cert-file %s/%s.pem tls-key-file %s/%s.key", folder,
-                                 certificate, folder, certificate);
+    char *said =
+        cluster_command(cluster, node, "CONFIG SET tls-cert-file %s/%s.pem tls-key-file %s/%s.key",
+                        folder, certificate, folder, certificate);
 
     ck_assert_str_eq(said, "OK");
     free(said);
 }
 
-/* Time does not heal it: commands for that node fail at once, and those for others do not notice. */
+/* Time does not heal it: commands for that node fail at once, and those for others do not notice.
+ */
 START_TEST(test_one_node_is_not_trusted)
 {
     char *bad = cluster_key_for(cluster, 2, 0), *good = cluster_key_for(cluster, 1, 0);
@@ -914,6 +916,37 @@ START_TEST(test_mirror)
 }
 END_TEST
 
+/* Keys of one connection on a cluster by TLS, and on a server without. */
+START_TEST(test_routes)
+{
+    static const char text[] =
+        "clusters:\n- {name: main, endpoints: ['localhost:%d'], tls: true, tls_ca: '%s'}\n"
+        "- {name: plain, endpoints: ['127.0.0.1:%d']}\n"
+        "listeners:\n- address: 127.0.0.9:6379\n  redis_proxy: {settings: {op_timeout: 30s}, "
+        "prefix_routes: {routes: [{prefix: 'tls:', cluster: %s}], catch_all_route: {cluster: "
+        "%s}}}\n";
+    redisContext *c;
+
+    begin_file();
+    write_file(text, cluster_port(cluster, 0), file(_i < 2 ? "ca.pem" : "other-ca.pem"),
+               server_port(other_server), _i == 1 ? "plain" : "main", _i == 1 ? "main" : "plain");
+    c = redisConnect("127.0.0.9", 6379);
+    ck_assert_msg(c && !c->err, "%s", c ? c->errstr : "");
+    if (_i < 2) {
+        use(c, "routed");
+        EXPECT(c, "OK", "MSET tls:x 1 other:y 2");
+        EXPECT(c, "1\n2", "MGET tls:x other:y");
+    } else {
+        EXPECT(c, "OK", "SET other:y 2");
+        EXPECT_ERROR(c, "certificate is not trusted", "GET tls:x");
+        EXPECT_ERROR(c, "certificate is not trusted", "GET tls:x");
+        EXPECT(c, "2", "GET other:y");
+    }
+    redisFree(c);
+    folder_remove(yaml_folder);
+}
+END_TEST
+
 static void setup_mirror(void)
 {
     setup_cluster();
@@ -998,6 +1031,7 @@ int main(void)
     tcase_add_test(tc, test_no_plain_byte);
     tc = add_case(suite, "mirror", setup_mirror);
     tcase_add_test(tc, test_mirror);
+    tcase_add_loop_test(tc, test_routes, 0, 3);
     tc = add_case(suite, "both ports", setup_both);
     tcase_add_test(tc, test_both_ports);
     return suite_run(suite);
