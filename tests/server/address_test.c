@@ -162,9 +162,6 @@ START_TEST(test_replicas_by_name)
     c = connect_port(cluster_port(cluster, 0));
     for (int i = 0; i < KEYS; i++)
         EXPECT(c, "(nil)", "GET %s:absent:%d", key, i);
-    for (int node = 0; node < cluster_size(cluster); node++)
-        free(cluster_command(cluster, node, "CLIENT KILL TYPE normal"));
-    EXPECT(c, "(nil)", "GET %s", key);
     redisFree(c);
     free(key);
 }
