@@ -15,16 +15,19 @@
 #include "keeper/dial.h"
 #include "keeper/keeper.h"
 #include "keeper/watch.h"
+#include "link/resolver.h"
 #include "link/wire.h"
 #include "route/members.h"
 
 enum {
-    ASKED_MOST = 5,           /* nodes in one refresh: a majority of them is a view */
-    PERIOD_MS = 5000,         /* Envoy's cluster_refresh_rate */
-    PERIOD_PER_NODE_MS = 50,  /* so that a large cluster is not asked more by more clients */
+    ASKED_MOST = 5,          /* nodes in one refresh: a majority of them is a view */
+    SEEDS_MOST = 3,          /* … of which so many endpoints, when no node answers */
+    PERIOD_MS = 5000,        /* Envoy's cluster_refresh_rate */
+    PERIOD_PER_NODE_MS = 50, /* so that a large cluster is not asked more by more clients */
     PAUSE_FIRST_MS = 50,
     PAUSE_MOST_MS = 1000,
-    UNSETTLED_FOR_MS = 3000, /* since a node did not answer, or was suspected, or a slot migrating */
+    UNSETTLED_FOR_MS =
+        3000,           /* since a node did not answer, or was suspected, or a slot migrating */
     UNSETTLED_MS = 250, /* a replica waits 500 ms and more after the FAIL before it takes over */
     ANSWER_WITHIN_MS = 1000,
     STRAGGLERS_WITHIN_MS = 150, /* once a majority has answered */
@@ -52,7 +55,9 @@ struct refresh {
     int64_t pause_ms;
     int64_t unsettled_until_ms;
     unsigned turn; /* which node is first in line */
+    unsigned seed_turn;
     bool wide;     /* there is evidence: several nodes are to be asked */
+    bool lost;     /* nobody has answered the last time */
     /* While under way: */
     bool asking;
     bool names_pending; /* a node was not asked, since its name is still being looked up */
@@ -122,14 +127,14 @@ static bool write_questions(struct inquiry *q)
     return ok && link_send_raw(q->link, questions, sizeof questions - 1);
 }
 
-static void ask(struct refresh *r, const struct node *node)
+static void ask(struct refresh *r, const char *host, uint16_t port)
 {
     static const struct wire_settings names;
     struct inquiry *q = &r->inquiries[r->count];
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = q};
 
     *q = (struct inquiry){.refresh = r};
-    q->link = link_create(node->host, node->port);
+    q->link = link_create(host, port);
     if (q->link == NULL)
         return;
     r->count++;
@@ -154,7 +159,31 @@ static void ask_migrating(struct refresh *r, const struct topology *t, bool *ask
             r->count >= ASKED_MOST - 1)
             continue;
         asked[owner] = true;
-        ask(r, &t->nodes[owner]);
+        ask(r, t->nodes[owner].host, t->nodes[owner].port);
+    }
+}
+
+/* No node that is known answers: the cluster may be where the configuration says now, or where its
+ * names lead now. They leave room for nodes, which may come back. */
+static void ask_seeds(struct refresh *r)
+{
+    const struct config_cluster *seeds = cluster_seeds(r->cluster);
+
+    for (int i = 0; seeds != NULL && i < seeds->endpoint_count && r->count < SEEDS_MOST; i++) {
+        const struct config_address *seed =
+            &seeds->endpoints[r->seed_turn % (unsigned)seeds->endpoint_count];
+        char host[INET6_ADDRSTRLEN];
+
+        switch (resolver_number(seed->host, seed->port, host)) {
+        case RESOLVER_PENDING:
+            return; /* it is asked again, in a while */
+        case RESOLVER_FOUND:
+            ask(r, host, seed->port);
+            break;
+        case RESOLVER_UNKNOWN:
+            break;
+        }
+        r->seed_turn++;
     }
 }
 
@@ -168,13 +197,15 @@ static void begin(struct refresh *r, int most, int64_t now_ms)
     r->names_pending = false;
     r->give_up_ms = now_ms + answer_within_ms(r);
     r->begun = cluster_refresh_begin(r->cluster);
+    if (r->lost)
+        ask_seeds(r);
     if (asked != NULL) {
         ask_migrating(r, t, asked);
         for (uint16_t i = 0; i < t->node_count && r->count < most; i++) {
             uint16_t node = (uint16_t)((r->turn + i) % t->node_count);
 
             if (!asked[node])
-                ask(r, &t->nodes[node]);
+                ask(r, t->nodes[node].host, t->nodes[node].port);
         }
         r->turn += (unsigned)r->count;
     }
@@ -192,6 +223,7 @@ static void put_in_force(struct refresh *r)
     for (int i = 0; i < r->count; i++)
         if (r->inquiries[i].view != NULL)
             views[count++] = r->inquiries[i].view;
+    r->lost = count == 0;
     best = count ? topology_choose(views, count) : 0;
     stats_add(count ? STATS_REFRESHES : STATS_REFRESHES_FAILED, 1);
     cluster_refresh_end(r->cluster, r->begun, count ? topology_ref(views[best]) : NULL);
@@ -294,6 +326,11 @@ static void conclude(struct refresh *r, int64_t now_ms)
         r->unsettled_until_ms = now_ms + UNSETTLED_FOR_MS;
     if (now_ms < r->unsettled_until_ms) {
         r->due_ms = now_ms + UNSETTLED_MS;
+        r->wide = true;
+    }
+    if (r->lost && cluster_seeds(r->cluster) != NULL) {
+        r->due_ms = now_ms + clock_jitter_ms(r->pause_ms);
+        r->pause_ms = r->pause_ms * 2 > PAUSE_MOST_MS ? PAUSE_MOST_MS : r->pause_ms * 2;
         r->wide = true;
     }
     if (r->names_pending) {

@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -13,14 +12,17 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "keeper/keeper.h"
+#include "link/resolver.h"
 #include "link/wire.h"
 #include "route/mirror.h"
 #include "session/request.h"
 
 enum {
-    LINGER_MS = 20,  /* after the last command the queue is looked at, so that nobody has to wake us */
+    LINGER_MS =
+        20, /* after the last command the queue is looked at, so that nobody has to wake us */
     LOOK_MS = 2,
     RETRY_MS = 500,
+    ASKED_MS = 20, /* a name is being looked up */
     LOCKED_MS = 1000,
     SILENCE_MS = 10000,         /* a target that answers nothing for so long is given up */
     UNANSWERED_MOST = 1000,     /* commands under way to a target … */
@@ -211,25 +213,12 @@ static void handle_events(int64_t now_ms)
 
 /* --- the session of a target --- */
 
-/* As numbers, as a session wants it. */
-static bool resolve(const struct config_address *address, char host[INET6_ADDRSTRLEN])
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
-    bool ok;
-
-    if (getaddrinfo(address->host, NULL, &hints, &found) != 0)
-        return false;
-    ok = getnameinfo(found->ai_addr, found->ai_addrlen, host, INET6_ADDRSTRLEN, NULL, 0,
-                     NI_NUMERICHOST) == 0;
-    freeaddrinfo(found);
-    return ok;
-}
-
 static void begin(struct target *t, int64_t now_ms)
 {
     const struct config *config = config_get();
     const struct config_address *address =
-        &t->cluster->endpoints[t->turn++ % (unsigned)t->cluster->endpoint_count];
+        &t->cluster->endpoints[t->turn % (unsigned)t->cluster->endpoint_count];
+    enum resolver_result found;
     char host[INET6_ADDRSTRLEN];
     struct session_settings settings = {
         .host = host,
@@ -243,8 +232,11 @@ static void begin(struct target *t, int64_t now_ms)
         .logins = t->cluster->logins,
     };
 
-    t->retry_at_ms = now_ms + clock_jitter_ms(RETRY_MS);
-    if (resolve(address, host))
+    found = resolver_number(address->host, address->port, host);
+    t->retry_at_ms = now_ms + (found == RESOLVER_PENDING ? ASKED_MS : clock_jitter_ms(RETRY_MS));
+    if (found != RESOLVER_PENDING)
+        t->turn++;
+    if (found == RESOLVER_FOUND)
         t->session = session_create(&settings);
     t->window = 0;
     t->heard_ms = now_ms;

@@ -191,3 +191,15 @@ enum resolver_result resolver_look_up(const char *host, uint16_t port, sa_family
     pthread_mutex_unlock(&lock);
     return result;
 }
+
+enum resolver_result resolver_number(const char *host, uint16_t port, char number[INET6_ADDRSTRLEN])
+{
+    struct sockaddr_storage address;
+    socklen_t length;
+    enum resolver_result result = resolver_look_up(host, port, AF_UNSPEC, false, &address, &length);
+
+    if (result == RESOLVER_FOUND && getnameinfo((struct sockaddr *)&address, length, number,
+                                                INET6_ADDRSTRLEN, NULL, 0, NI_NUMERICHOST) != 0)
+        return RESOLVER_UNKNOWN;
+    return result;
+}

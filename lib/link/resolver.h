@@ -6,6 +6,7 @@
 #ifndef REDISROUTE_LINK_RESOLVER_H
 #define REDISROUTE_LINK_RESOLVER_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -26,6 +27,9 @@ enum {
  * With `wait` the calling thread looks up itself what is not known. */
 enum resolver_result resolver_look_up(const char *host, uint16_t port, sa_family_t family, bool wait,
                                       struct sockaddr_storage *address, socklen_t *length);
+
+/* The same as a number, whatever its family; waits for nobody. */
+enum resolver_result resolver_number(const char *host, uint16_t port, char number[INET6_ADDRSTRLEN]);
 
 /* Held by the thread that forks. The child's look-ups begin anew. */
 void resolver_lock_all(void);

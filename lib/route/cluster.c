@@ -32,6 +32,7 @@ struct cluster_state {
     struct topology *topology;
     struct bytes credentials[CREDENTIALS_MOST]; /* malloc'ed; the next to be used first */
     const struct config_login *logins;
+    const struct config_cluster *seeds;
     struct tls_profile *tls; /* NULL: none */
     char dialled[CLUSTER_DIALLED_SIZE];
     struct node_mark *marks;
@@ -410,11 +411,23 @@ void cluster_redirected(struct cluster *c, int64_t now_ms)
         cluster_suspect(c);
 }
 
-void cluster_set_refresh(struct cluster *c, const struct config_refresh *refresh)
+void cluster_configure(struct cluster *c, const struct config_refresh *refresh,
+                       const struct config_cluster *seeds)
 {
     pthread_mutex_lock(&c->state->lock);
     c->state->refresh = *refresh;
+    c->state->seeds = seeds;
     pthread_mutex_unlock(&c->state->lock);
+}
+
+const struct config_cluster *cluster_seeds(struct cluster *c)
+{
+    const struct config_cluster *seeds;
+
+    pthread_mutex_lock(&c->state->lock);
+    seeds = c->state->seeds;
+    pthread_mutex_unlock(&c->state->lock);
+    return seeds;
 }
 
 struct config_refresh cluster_refresh(struct cluster *c)

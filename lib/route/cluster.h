@@ -69,8 +69,11 @@ void cluster_suspect(struct cluster *);
  * is old too is looked into, as often as the configuration says. */
 void cluster_redirected(struct cluster *, int64_t now_ms);
 
-/* What the configuration says of it. The last word counts. */
-void cluster_set_refresh(struct cluster *, const struct config_refresh *);
+/* What the configuration says of it: how often it is asked, and by which endpoints it is found when
+ * none of its nodes answers (NULL: none; they outlive it). The last word counts. */
+void cluster_configure(struct cluster *, const struct config_refresh *,
+                       const struct config_cluster *seeds);
+const struct config_cluster *cluster_seeds(struct cluster *);
 struct config_refresh cluster_refresh(struct cluster *);
 
 /* Sessions look at the configuration again. */

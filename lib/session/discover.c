@@ -42,7 +42,7 @@ static void become_routing(struct session *s, struct cluster *cluster)
     s->state = SESSION_ROUTING;
     s->stalled = false;
     if (s->settings.configure != NULL)
-        cluster_set_refresh(cluster, &s->settings.refresh);
+        cluster_configure(cluster, &s->settings.refresh, s->settings.seeds);
     session_adopt(s);
     greet_credentials(s);
 }

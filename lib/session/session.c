@@ -62,7 +62,7 @@ void session_configure(struct session *s)
     if (!s->settings.tls_is_own && tls != NULL && now != NULL && now != tls)
         session_set_tls(s, now);
     if (s->cluster != NULL)
-        cluster_set_refresh(s->cluster, &s->settings.refresh);
+        cluster_configure(s->cluster, &s->settings.refresh, s->settings.seeds);
     if (s->settings.logins != logins)
         greet_changed(s, logins);
     if (s->front != NULL)

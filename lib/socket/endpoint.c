@@ -79,6 +79,7 @@ static void configure(struct session_settings *settings)
     settings->refresh = (struct config_refresh){.redirect_threshold = -1};
     if (l->cluster != NULL)
         settings->refresh = l->cluster->refresh;
+    settings->seeds = l->cluster;
 }
 
 /* The link under which the program's own connection is. NULL: it is gone. */

@@ -50,6 +50,7 @@ static void configure(struct session_settings *settings)
     settings->cluster_name = u.cluster->name;
     settings->logins = config_logins(config, u.cluster);
     settings->refresh = u.cluster->refresh;
+    settings->seeds = u.cluster;
     if (u.cluster->connect_timeout_ms > 0)
         settings->connect_timeout_ms = u.cluster->connect_timeout_ms;
 }
