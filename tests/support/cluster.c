@@ -195,6 +195,17 @@ static bool is_in_step(const struct cluster *cluster, int replica)
     return is_up;
 }
 
+/* A replica that has loaded all data may still wait for its master to begin with what came since. */
+static bool feeds_replicas(const struct cluster *cluster, int master)
+{
+    char *info = cluster_command(cluster, master, "INFO replication");
+    int online = 0;
+    for (const char *at = info; (at = strstr(at, ",state=online,")); at++)
+        online++;
+    free(info);
+    return online == cluster->options.replicas;
+}
+
 void cluster_form(struct cluster *cluster)
 {
     int masters = cluster->options.masters;
@@ -216,6 +227,8 @@ void cluster_form(struct cluster *cluster)
         UNTIL(!can_be_ok(cluster) || is_state_ok(cluster, i));
         UNTIL(i < masters || is_in_step(cluster, i));
     }
+    for (int i = 0; i < masters; i++)
+        UNTIL(feeds_replicas(cluster, i));
 }
 
 /* --- looking --- */
