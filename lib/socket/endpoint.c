@@ -18,8 +18,7 @@
 #include "socket/replace.h"
 #include "socket/words.h"
 
-/* How long a read waits for the rest of a pipeline's replies, once it has the first. */
-enum { GATHER_MS = 250, READY_MOST = 64 };
+enum { READY_MOST = 64 };
 
 /* How long a close waits at most: for what could not be sent yet, and for answers, so
  * that a redirect of the last commands is still followed. An event loop waits less. */
@@ -711,7 +710,7 @@ static size_t gather(struct endpoint *ep, char *to, size_t size)
     while (n < size && s->unanswered > 0 && session_routes(s) && !session_is_blocked(s)) {
         if (!pump_next_answer(ep)) {
             if (until < 0)
-                until = clock_now_ms() + GATHER_MS;
+                until = clock_now_ms() + PUMP_GATHER_MS;
             if (pump_wait_any(ep, until) != PUMP_MOVED)
                 break;
         }
@@ -798,6 +797,7 @@ static ssize_t read_volley(struct endpoint *ep, char *to, size_t size, int64_t *
 {
     struct session *s = ep->session;
     enum wire_result r = WIRE_DONE;
+    int64_t until = -1;
     struct link *link;
     size_t n = 0;
 
@@ -805,7 +805,7 @@ static ssize_t read_volley(struct endpoint *ep, char *to, size_t size, int64_t *
         n += session_volley_take(s, to + n, size - n, &link);
         if (link != NULL)
             r = n == 0 ? pump_volley_wait(ep, link)
-                       : pump_volley_gather(link, GATHER_MS);
+                       : pump_volley_gather(link, &until);
     } while (link != NULL && r == WIRE_DONE);
     if (n > 0)
         return (ssize_t)n;

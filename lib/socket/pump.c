@@ -547,14 +547,17 @@ int64_t pump_volley_waited(struct endpoint *ep, struct link *link)
     return waited_ms;
 }
 
-enum wire_result pump_volley_gather(struct link *link, int moment_ms)
+enum wire_result pump_volley_gather(struct link *link, int64_t *until_ms)
 {
     struct pollfd readable = {.fd = link->fd, .events = POLLIN};
     enum wire_result r = wire_fill(link, false);
 
-    if (r == WIRE_AGAIN && poll(&readable, 1, moment_ms) == 1)
-        r = wire_fill(link, false);
-    return r;
+    if (r != WIRE_AGAIN)
+        return r;
+    if (*until_ms < 0)
+        *until_ms = clock_now_ms() + PUMP_GATHER_MS;
+    return poll(&readable, 1, milliseconds_until(*until_ms)) == 1 ? wire_fill(link, false)
+                                                                  : WIRE_AGAIN;
 }
 
 /* --- waiting for an answer --- */

@@ -5,6 +5,9 @@
 
 #include "socket/endpoint.h"
 
+/* How long a read waits for the rest of a pipeline's replies, once it has the first. */
+enum { PUMP_GATHER_MS = 250 };
+
 enum pump_result {
     PUMP_MOVED, /* something happened: look at the session */
     PUMP_TIMEOUT,
@@ -34,8 +37,8 @@ bool pump_volley(struct endpoint *);
 enum wire_result pump_volley_wait(struct endpoint *, struct link *);
 /* That ended with WIRE_AGAIN, and the long way is gone by now. As pump_waited. */
 int64_t pump_volley_waited(struct endpoint *, struct link *);
-/* Takes what has come, or comes in a moment. */
-enum wire_result pump_volley_gather(struct link *, int moment_ms);
+/* Takes what has come, or comes until *until_ms, which is set when it has to be waited for. */
+enum wire_result pump_volley_gather(struct link *, int64_t *until_ms);
 /* A wait for the link's next byte ended without one: because nobody watches over it, who is called
  * now, or because an operation takes no longer. How long it lasted; 0: that was the program's own
  * time limit. */
