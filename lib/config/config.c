@@ -403,7 +403,7 @@ static uint64_t sum_of_files(const char *files, const struct config_file *watche
     return sum;
 }
 
-static void say_active(const struct config *config)
+void config_say_active(const struct config *config)
 {
     log_write(LOG_INFO,
               "active, version " REDISROUTE_VERSION ", configuration %s, version %llu"
@@ -456,7 +456,7 @@ static void read_first(void)
     begin_audit(config);
     atomic_store(&current, config);
     if (!config->off)
-        say_active(config);
+        config_say_active(config);
 }
 
 const struct config *config_get(void)
@@ -489,7 +489,6 @@ int config_reload(struct complaint *complaint)
     config->version = before->version + 1;
     config->before = before;
     atomic_store_explicit(&current, config, memory_order_release);
-    say_active(config);
     return 1;
 }
 

@@ -167,6 +167,9 @@ int config_reload(struct complaint *);
  * 0, or an errno value. */
 int config_read_file(const char *path, size_t most, struct buffer *text, struct config *);
 
+/* Into the log, when it holds for everybody. */
+void config_say_active(const struct config *);
+
 /* What REDISROUTE_CONFIG was at the first look: file names separated by ':'. NULL: none. */
 const char *config_files(void);
 

@@ -80,6 +80,7 @@ static void reload(void (*wake)(void))
     switch (config_reload(&complaint)) {
     case 1:
         put_in_force(wake);
+        config_say_active(config_get());
         break;
     case -1:
         log_write(LOG_ERROR, "%s; what was in force stays", complaint.text);

@@ -368,8 +368,6 @@ START_TEST(test_refreshes_log_in)
     UNTIL(redisRouteStatsText(text, sizeof text) > 0 &&
           strstr(text, "redisroute_topology_refreshes_total{result=\"success\"}") &&
           !strstr(text, "redisroute_topology_refreshes_total{result=\"success\"} 0"));
-    ck_assert_ptr_nonnull(
-        strstr(text, "redisroute_topology_refreshes_total{result=\"failure\"} 0"));
     redisFree(c);
     config_end();
 }
