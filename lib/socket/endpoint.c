@@ -13,12 +13,12 @@
 #include "keeper/keeper.h"
 #include "link/tls.h"
 #include "session/front.h"
+#include "socket/endpoint_state.h"
+#include "socket/face.h"
 #include "socket/inner.h"
 #include "socket/pump.h"
 #include "socket/replace.h"
 #include "socket/words.h"
-
-enum { READY_MOST = 64 };
 
 /* How long a close waits at most: for what could not be sent yet, and for answers, so
  * that a redirect of the last commands is still followed. An event loop waits less. */
@@ -50,11 +50,6 @@ static bool address_text(const struct sockaddr *address, char host[INET6_ADDRSTR
     return false;
 }
 
-static bool is_blocking(const struct endpoint *ep)
-{
-    return ep->kind == ENDPOINT_BLOCKING;
-}
-
 /* --- making --- */
 
 /* What the configuration says of connections to the dialled address. */
@@ -81,8 +76,7 @@ static void configure(struct session_settings *settings)
     settings->seeds = l->cluster;
 }
 
-/* The link under which the program's own connection is. NULL: it is gone. */
-static struct link *home_of(const struct endpoint *ep)
+struct link *endpoint_home(const struct endpoint *ep)
 {
     const struct session *s = ep->session;
 
@@ -91,9 +85,9 @@ static struct link *home_of(const struct endpoint *ep)
     return s->home->inner != NULL ? s->home->inner->home : NULL;
 }
 
-static bool is_connecting(const struct endpoint *ep)
+bool endpoint_is_connecting(const struct endpoint *ep)
 {
-    const struct link *home = home_of(ep);
+    const struct link *home = endpoint_home(ep);
 
     return home != NULL && home->state == LINK_CONNECTING;
 }
@@ -170,7 +164,7 @@ static int64_t handshake_by_ms(const struct endpoint *ep, const struct session *
  * TLS that takes a handshake. */
 static void adopt_home(struct endpoint *ep, int fd, bool connecting)
 {
-    struct link *home = home_of(ep);
+    struct link *home = endpoint_home(ep);
     enum wire_result r;
 
     home->session = ep->session->front != NULL ? ep->session->home->inner : ep->session;
@@ -219,7 +213,7 @@ static bool logs_in(const struct seed *seed)
 /* The number becomes a poller; the socket under it moves to another and goes on connecting. */
 static bool become_poller(struct endpoint *ep)
 {
-    struct link *home = home_of(ep);
+    struct link *home = endpoint_home(ep);
     int real;
 
     ep->poller = poller_create();
@@ -326,134 +320,6 @@ bool endpoint_create_tapped(int fd, const struct sockaddr *address, socklen_t le
     return false;
 }
 
-/* --- the descriptor that the program sees --- */
-
-/* Puts one end of a socket pair under the program's number. In a child its epoll sets are the
- * parent's too, and stay as they are. */
-static bool put_pair(struct endpoint *ep, bool in_child)
-{
-    int pair[2], status = fcntl(ep->fd, F_GETFL);
-
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1)
-        return false;
-    if (in_child ? dup3(pair[0], ep->fd, O_CLOEXEC) == -1
-                 : !replace_descriptor(ep->fd, pair[0], O_CLOEXEC)) {
-        close(pair[0]);
-        close(pair[1]);
-        return false;
-    }
-    close(pair[0]);
-    if (status != -1 && (status & O_NONBLOCK) != 0)
-        fcntl(ep->fd, F_SETFL, O_NONBLOCK | O_RDWR);
-    if (ep->peer != -1)
-        close(ep->peer);
-    ep->peer = wire_move_high(pair[1]);
-    return true;
-}
-
-static void pair_up(struct endpoint *ep)
-{
-    struct link *home = home_of(ep);
-    bool home_is_here = home != NULL && home->fd == ep->fd;
-    int real = -1;
-
-    if (ep->paired)
-        return;
-    if (home_is_here) {
-        real = fcntl(ep->fd, F_DUPFD_CLOEXEC, 0);
-        if (real == -1)
-            return;
-        real = wire_move_high(real);
-    }
-    if (!put_pair(ep, false)) {
-        if (real != -1)
-            close(real);
-        return;
-    }
-    ep->paired = true;
-    if (home_is_here) {
-        keeper_unwatch(home);
-        home->fd = real;
-        keeper_watch(home, home->session->cluster);
-    }
-}
-
-static void want_all(struct endpoint *ep)
-{
-    for (struct session *s = ep->session; s != NULL; s = s->next)
-        for (struct link *link = s->links; link != NULL; link = link->next)
-            if (link->fd != -1)
-                poller_want(ep->poller, link, wire_wants(link));
-}
-
-/* From here on the keeper makes the descriptor readable when there is something to do. */
-static void start_forwarding(struct endpoint *ep)
-{
-    if (ep->forward != NULL)
-        return;
-    pair_up(ep);
-    if (!ep->paired)
-        return;
-    if (ep->poller == NULL)
-        ep->poller = poller_create();
-    if (ep->poller == NULL)
-        return;
-    want_all(ep);
-    keeper_start();
-    ep->forward = keeper_forward_create(poller_descriptor(ep->poller), ep->peer);
-    if (ep->forward != NULL)
-        keeper_forward_arm(ep->forward, ep->fd);
-}
-
-/* Messages arrive while the program waits on its descriptor, and it will. */
-static void follow_stream(struct endpoint *ep)
-{
-    struct session *s = ep->session;
-
-    if (!is_blocking(ep) || !session_routes(s) || !session_is_streaming(s))
-        return;
-    start_forwarding(ep);
-    if (s->front != NULL)
-        s = s->home->inner != NULL ? s->home->inner : s;
-    if (ep->forward != NULL && s->cluster != NULL)
-        keeper_forward_follow(ep->forward, s->cluster, s->version);
-}
-
-/* What was served without the poller is not to be announced by it. */
-static void forget_served(struct endpoint *ep)
-{
-    struct link *ready[READY_MOST];
-
-    (void)poller_collect(ep->poller, ready, READY_MOST, 0);
-}
-
-/* The poller is readable exactly while there is something for the program to fetch. A blocking
- * context is not woken for a look that is a mere precaution: it would wait in its next read. */
-static void settle(struct endpoint *ep)
-{
-    struct session *s = ep->session;
-
-    if (s->feeds != NULL || s->tracking != 0)
-        follow_stream(ep);
-    if (ep->poller == NULL)
-        return;
-    if (is_blocking(ep))
-        forget_served(ep);
-    if (session_deliverable(s) || s->state == SESSION_ENDED || s->dirty != NULL)
-        poller_raise(ep->poller);
-    else if (ep->prompt)
-        poller_lower(ep->poller);
-    if (is_blocking(ep))
-        poller_set_timer(ep->poller, session_due_in_need(s));
-    else if (s->settings.op_timeout_ms == 0)
-        poller_set_timer(ep->poller, session_due(s));
-    else
-        poller_set_timer_lazily(ep->poller, session_due_aside(s),
-                                poller_is_lazy(ep->poller) ? -1 : session_due(s));
-    if (ep->forward != NULL)
-        keeper_forward_arm(ep->forward, ep->fd);
-}
-
 struct endpoint *endpoint_create_stream(int fd, const struct seed *seed,
                                         const struct endpoint_wishes *wishes)
 {
@@ -472,8 +338,8 @@ struct endpoint *endpoint_create_stream(int fd, const struct seed *seed,
     if (config_get()->off || ep->tap != NULL)
         ep->session->state = SESSION_PLAIN;
     if (wishes->connect_timeout_ms > 0)
-        home_of(ep)->connect_by_ms = clock_now_ms() + wishes->connect_timeout_ms;
-    settle(ep);
+        endpoint_home(ep)->connect_by_ms = clock_now_ms() + wishes->connect_timeout_ms;
+    face_settle(ep);
     return ep;
 }
 
@@ -527,10 +393,10 @@ static void inherit(struct endpoint *ep)
         }
         poller_destroy(ep->poller);
         ep->poller = fresh;
-        want_all(ep);
+        face_want_all(ep);
     }
-    if (ep->paired && put_pair(ep, true) && ep->kind == ENDPOINT_NONBLOCK)
-        start_forwarding(ep);
+    if (ep->paired && face_put_pair(ep, true) && ep->kind == ENDPOINT_NONBLOCK)
+        face_forward(ep);
     for (struct session *s = ep->session; s != NULL; s = s->next)
         renew_secured(ep, s);
 }
@@ -542,22 +408,22 @@ static bool begin(struct endpoint *ep)
 {
     if (!make_session(ep))
         return false;
-    ep->wire.alone = is_blocking(ep) && !keeper_is_running();
-    ep->wire.may_look_up = is_blocking(ep);
+    ep->wire.alone = endpoint_is_blocking(ep) && !keeper_is_running();
+    ep->wire.may_look_up = endpoint_is_blocking(ep);
     ep->wire.op_timeout_ms = ep->session->settings.op_timeout_ms;
     adopt_home(ep, ep->fd, false);
-    if (!is_blocking(ep) && home_of(ep)->state == LINK_UP &&
-        wire_connected(home_of(ep)) == WIRE_AGAIN)
-        home_of(ep)->state = LINK_CONNECTING;
-    if (home_of(ep)->state == LINK_UP)
-        session_home_connected(home_of(ep)->session);
-    if (is_blocking(ep))
+    if (!endpoint_is_blocking(ep) && endpoint_home(ep)->state == LINK_UP &&
+        wire_connected(endpoint_home(ep)) == WIRE_AGAIN)
+        endpoint_home(ep)->state = LINK_CONNECTING;
+    if (endpoint_home(ep)->state == LINK_UP)
+        session_home_connected(endpoint_home(ep)->session);
+    if (endpoint_is_blocking(ep))
         return true;
-    start_forwarding(ep);
+    face_forward(ep);
     return true;
 }
 
-static bool make_ready(struct endpoint *ep)
+bool endpoint_make_ready(struct endpoint *ep)
 {
     if (ep->tap != NULL && ep->session == NULL)
         return false;
@@ -567,18 +433,6 @@ static bool make_ready(struct endpoint *ep)
         return true;
     errno = ENOMEM;
     return false;
-}
-
-/* There is a session, and no fork since it was last used. */
-static inline bool is_as_it_was(const struct endpoint *ep)
-{
-    return ep->session != NULL &&
-           ep->generation == atomic_load_explicit(&keeper_generation, memory_order_relaxed);
-}
-
-static inline bool ready(struct endpoint *ep)
-{
-    return is_as_it_was(ep) || make_ready(ep);
 }
 
 /* --- a plain server: the real socket is the program's again --- */
@@ -597,8 +451,7 @@ static void flush_to_plain(int fd, struct link *home)
     }
 }
 
-/* Nothing of ours is left between the program and a server that is no cluster. */
-static void step_aside(struct endpoint *ep)
+void endpoint_step_aside(struct endpoint *ep)
 {
     struct link *home = ep->session->home;
     int fd = ep->fd;
@@ -617,436 +470,23 @@ static void step_aside(struct endpoint *ep)
     free_endpoint(ep);
 }
 
-static bool may_step_aside(const struct endpoint *ep)
+bool endpoint_may_step_aside(const struct endpoint *ep)
 {
     const struct session *s = ep->session;
 
-    return is_blocking(ep) && s->state == SESSION_PLAIN && s->order_head == NULL &&
+    return endpoint_is_blocking(ep) && s->state == SESSION_PLAIN && s->order_head == NULL &&
            buffer_length(&s->home->in) == 0 && s->home->greetings == 0 && ep->wire.tls == NULL;
 }
 
-/* --- an audit --- */
+/* --- closing --- */
 
-static ssize_t write_tapped(struct endpoint *ep, const void *bytes, size_t length)
-{
-    ssize_t n = write(ep->fd, bytes, length);
-    int error = errno;
-
-    if (ep->generation != atomic_load(&keeper_generation))
-        keeper_prepare();
-    ep->generation = atomic_load(&keeper_generation);
-    if (n > 0)
-        tap_look(ep->tap, bytes, (size_t)n);
-    errno = error;
-    return n;
-}
-
-/* --- read and write --- */
-
-static ssize_t fail(int error)
-{
-    errno = error;
-    return -1;
-}
-
-/* What is known beside the number is said by whoever says the number in words. */
-static int end_error(const struct endpoint *ep)
-{
-    words_set(ep->session->end_error, ep->session->end_text);
-    return ep->session->end_error;
-}
-
-static ssize_t ended(const struct endpoint *ep)
-{
-    return ep->session->end_error == 0 ? 0 : fail(end_error(ep));
-}
-
-/* A pipe through TLS has no socket that a program could use, either. */
-static void enter_routing(struct endpoint *ep)
-{
-    bool is_pipe = ep->session->state == SESSION_PLAIN && ep->wire.tls != NULL;
-
-    if (!ep->paired && (session_routes(ep->session) || is_pipe) && ep->kind != ENDPOINT_ASYNC)
-        pair_up(ep);
-}
-
-static int64_t deadline_of(struct timeval timeout)
-{
-    if (timeout.tv_sec == 0 && timeout.tv_usec == 0)
-        return -1;
-    return clock_now_ms() + (int64_t)timeout.tv_sec * 1000 + (timeout.tv_usec + 999) / 1000;
-}
-
-static void close_links(struct endpoint *ep)
+void endpoint_close_links(struct endpoint *ep)
 {
     for (struct session *s = ep->session; s != NULL; s = s->next)
         for (struct link *link = s->links; link != NULL; link = link->next)
             pump_close(ep, link);
 }
 
-/* The reply that was not waited for must reach no later command: nothing is read here again. A
- * message that did not come is no such reply. */
-static ssize_t timed_out(struct endpoint *ep)
-{
-    if (ep->session->unanswered == 0 && session_is_streaming(ep->session))
-        return fail(EAGAIN);
-    for (struct session *s = ep->session; s != NULL; s = s->next)
-        if (s->cluster != NULL && s->front == NULL)
-            cluster_suspect(s->cluster);
-    session_end(ep->session, ECONNABORTED);
-    close_links(ep);
-    return fail(EAGAIN);
-}
-
-/* One server answers a pipeline in one go, and programs rely on it: they read once,
- * and take all replies to what they wrote from what was read. So the replies that are
- * on their way are waited for, as far as the memory goes, and for a moment only. */
-static size_t gather(struct endpoint *ep, char *to, size_t size)
-{
-    struct session *s = ep->session;
-    size_t n = 0;
-    int64_t until = -1;
-
-    while (n < size && s->unanswered > 0 && session_routes(s) && !session_is_blocked(s)) {
-        if (!pump_next_answer(ep)) {
-            if (until < 0)
-                until = clock_now_ms() + PUMP_GATHER_MS;
-            if (pump_wait_any(ep, until) != PUMP_MOVED)
-                break;
-        }
-        n += session_take(s, to + n, size - n);
-    }
-    return n;
-}
-
-/* `waited_ms` of its time limit have passed. */
-static ssize_t read_waiting(struct endpoint *ep, void *to, size_t size, int64_t waited_ms)
-{
-    struct session *s = ep->session;
-    int64_t deadline = -1;
-    bool first = true;
-
-    for (;;) {
-        size_t n = session_take(s, to, size);
-
-        if (n > 0) {
-            n += gather(ep, (char *)to + n, size - n);
-            settle(ep);
-            return (ssize_t)n;
-        }
-        if (may_step_aside(ep)) {
-            int fd = ep->fd;
-
-            step_aside(ep);
-            return read(fd, to, size);
-        }
-        if (s->state == SESSION_ENDED)
-            return ended(ep);
-        enter_routing(ep);
-        if (first && (deadline = deadline_of(ep->wire.receive_timeout)) >= 0)
-            deadline -= waited_ms;
-        first = false;
-        switch (waited_ms > 0 ? pump_wait_any(ep, deadline) : pump_wait(ep, deadline)) {
-        case PUMP_MOVED:
-            break;
-        case PUMP_INTERRUPTED:
-            return fail(EINTR);
-        case PUMP_TIMEOUT:
-            return timed_out(ep);
-        }
-    }
-}
-
-static ssize_t read_ready(struct endpoint *ep, void *to, size_t size)
-{
-    size_t n;
-
-    pump_ready(ep);
-    n = session_take(ep->session, to, size);
-    settle(ep);
-    if (n > 0)
-        return (ssize_t)n;
-    return ep->session->state == SESSION_ENDED ? ended(ep) : fail(EAGAIN);
-}
-
-/* What came instead of the whole reply to an express command: the long way has to be gone. 0: it
- * goes on; *waited_ms have passed then. */
-static ssize_t leave_express(struct endpoint *ep, const void *got, ssize_t n, int error,
-                             int64_t *waited_ms)
-{
-    struct session *s = ep->session;
-    struct link *link = s->express.link;
-
-    session_unexpress(s);
-    if (n > 0 && !buffer_append(&link->in, got, (size_t)n))
-        session_end(s, ENOMEM);
-    else if (n > 0)
-        session_link_received(s, link);
-    else if (n == -1 && error == EINTR)
-        return fail(EINTR);
-    else if (n == -1 && error == EAGAIN && (*waited_ms = pump_waited(ep, link)) == 0)
-        return timed_out(ep);
-    else if (n == -1 && error != EAGAIN)
-        wire_note_error(link, error);
-    return 0; /* what is wrong with the connection shows at the next look at it */
-}
-
-/* The answers to a volley that come together: one server would give them in one go (see gather). 0:
- * the long way has to be gone; *waited_ms have passed then. */
-static ssize_t read_volley(struct endpoint *ep, char *to, size_t size, int64_t *waited_ms)
-{
-    struct session *s = ep->session;
-    enum wire_result r = WIRE_DONE;
-    int64_t until = -1;
-    struct link *link;
-    size_t n = 0;
-
-    do {
-        n += session_volley_take(s, to + n, size - n, &link);
-        if (link != NULL)
-            r = n == 0 ? pump_volley_wait(ep, link)
-                       : pump_volley_gather(link, &until);
-    } while (link != NULL && r == WIRE_DONE);
-    if (n > 0)
-        return (ssize_t)n;
-    if (r == WIRE_INTERRUPTED)
-        return fail(EINTR);
-    session_unexpress(s);
-    if (r == WIRE_AGAIN && (*waited_ms = pump_volley_waited(ep, link)) == 0)
-        return timed_out(ep);
-    return 0;
-}
-
-static ssize_t read_long(struct endpoint *ep, void *to, size_t size, int64_t waited_ms)
-{
-    ssize_t n;
-
-    if (!ready(ep))
-        return ep->tap != NULL ? read(ep->fd, to, size) : -1;
-    if (session_volleys(ep->session) && (n = read_volley(ep, to, size, &waited_ms)) != 0)
-        return n;
-    if (!is_blocking(ep) && ep->poller != NULL)
-        return read_ready(ep, to, size);
-    /* What other servers have said meanwhile comes with what this one will. */
-    if (ep->session->tracking != 0 && ep->poller != NULL)
-        pump_ready(ep);
-    return read_waiting(ep, to, size, waited_ms);
-}
-
-/* `express`: a command went the short way, and of its answer `n` came, with `recv_error` when that
- * is -1. Programs look at errno after a read that succeeded, too. */
-static __attribute__((noinline)) ssize_t read_slowly(struct endpoint *ep, void *to, size_t size,
-                                                     int error, bool express, ssize_t n)
-{
-    int64_t waited_ms = 0;
-    ssize_t result = express ? leave_express(ep, to, n, errno, &waited_ms) : 0;
-
-    if (result == 0)
-        result = read_long(ep, to, size, waited_ms);
-    if (result >= 0)
-        errno = error;
-    return result;
-}
-
-/* An express command is answered straight into the program's memory. */
-ssize_t endpoint_read(struct endpoint *ep, void *to, size_t size)
-{
-    int error = errno;
-    struct link *link = is_as_it_was(ep) ? ep->session->express.link : NULL;
-    ssize_t n = 0;
-
-    if (link != NULL) {
-        n = recv(link->fd, to, size, 0);
-        if (n > 0 && session_express_answered(ep->session, to, (size_t)n))
-            return n;
-    }
-    return read_slowly(ep, to, size, error, link != NULL, n);
-}
-
-void endpoint_interrupt(struct endpoint *ep)
-{
-    atomic_store(&ep->interrupted, true);
-    poller_interrupt(ep->poller);
-}
-
-/* 1 or 0 as endpoint_wait; else an errno value, negative. */
-static int wait_for_news(struct endpoint *ep, int64_t deadline)
-{
-    const struct session *s = ep->session;
-    bool connecting = is_connecting(ep);
-    enum pump_result r = PUMP_MOVED;
-
-    for (;;) {
-        if (atomic_load(&ep->interrupted) && atomic_exchange(&ep->interrupted, false))
-            return -ECANCELED;
-        if (session_deliverable(s) || s->state == SESSION_ENDED ||
-            (connecting && !is_connecting(ep)))
-            return 1;
-        if (r != PUMP_MOVED)
-            return r == PUMP_TIMEOUT ? 0 : -EINTR;
-        r = pump_wait_ready(ep, deadline);
-    }
-}
-
-int endpoint_wait(struct endpoint *ep, int64_t timeout_ms)
-{
-    int64_t deadline = timeout_ms < 0 ? -1 : clock_now_ms() + timeout_ms;
-    int result;
-
-    if (!ready(ep))
-        return -1;
-    result = wait_for_news(ep, deadline);
-    settle(ep);
-    return result < 0 ? (int)fail(-result) : result;
-}
-
-ssize_t endpoint_read_wait(struct endpoint *ep, void *to, size_t size, int64_t timeout_ms)
-{
-    int64_t deadline = timeout_ms < 0 ? -1 : clock_now_ms() + timeout_ms;
-    size_t n = 0;
-
-    if (!ready(ep))
-        return -1;
-    while (n == 0) {
-        int waited = wait_for_news(ep, deadline);
-
-        if (waited == 1)
-            n = session_take(ep->session, to, size);
-        if (waited != 1 || (n == 0 && ep->session->state == SESSION_ENDED)) {
-            settle(ep);
-            return waited == 0 ? fail(EAGAIN) : waited < 0 ? fail(-waited) : ended(ep);
-        }
-    }
-    settle(ep);
-    return (ssize_t)n;
-}
-
-size_t endpoint_kept(const struct endpoint *ep)
-{
-    size_t kept = buffer_length(&ep->session->in);
-
-    for (const struct link *link = ep->session->links; link != NULL; link = link->next)
-        if (link->sent.head != NULL || link_unflushed(link))
-            kept += buffer_length(&link->out);
-    if (kept == 0 && (!session_idle(ep->session) || ep->session->express.link != NULL))
-        kept = 1;
-    return kept;
-}
-
-/* Reads while it writes: a pipeline larger than every buffer must not wait for a
- * server that waits for us to read. */
-static ssize_t flush_waiting(struct endpoint *ep)
-{
-    int64_t deadline = -1;
-    bool first = true;
-
-    while (pump_unflushed(ep) && ep->session->state != SESSION_ENDED) {
-        if (first)
-            deadline = deadline_of(ep->wire.send_timeout);
-        first = false;
-        if (pump_wait_any(ep, deadline) == PUMP_TIMEOUT)
-            return timed_out(ep);
-    }
-    return 0;
-}
-
-static inline bool timer_is_wanted(const struct endpoint *ep)
-{
-    int64_t due = session_due(ep->session);
-
-    if (ep->session->settings.op_timeout_ms == 0)
-        return due >= 0;
-    return due >= 0 && (!poller_is_lazy(ep->poller) || session_due_aside(ep->session) >= 0);
-}
-
-/* The first command goes out at once; what is issued before its answer is collected
- * and goes out together when the event loop comes round. */
-static void send_from_loop(struct endpoint *ep)
-{
-    struct session *s = ep->session;
-
-    if (s->unanswered <= 1 || !session_routes(s))
-        pump_orders(ep);
-    if (ep->poller != NULL && (s->dirty != NULL || session_deliverable(s) ||
-                               s->state == SESSION_ENDED || timer_is_wanted(ep)))
-        settle(ep);
-}
-
-/* What of commands that were to go the short way the kernel did not take. */
-static ssize_t write_rest(struct endpoint *ep, size_t length)
-{
-    session_unexpress(ep->session);
-    pump_orders(ep);
-    return flush_waiting(ep) == -1 ? -1 : (ssize_t)length;
-}
-
-static ssize_t write_long(struct endpoint *ep, const void *bytes, size_t length)
-{
-    struct session *s;
-    size_t volley = 0;
-
-    if (!ready(ep))
-        return ep->tap != NULL ? write_tapped(ep, bytes, length) : -1;
-    s = ep->session;
-    session_unexpress(s);
-    if (s->state == SESSION_ENDED)
-        return fail(s->end_error == 0 ? EPIPE : end_error(ep));
-    if (is_blocking(ep) && ep->forward == NULL && (volley = session_volley(s, bytes, length)) > 0) {
-        if (volley == length)
-            return pump_volley(ep) ? (ssize_t)length : write_rest(ep, length);
-        session_unexpress(s);
-    }
-    if (!session_accept(s, (const char *)bytes + volley, length - volley))
-        return fail(end_error(ep));
-    if (!is_blocking(ep)) {
-        send_from_loop(ep);
-        return (ssize_t)length;
-    }
-    if (may_step_aside(ep)) {
-        step_aside(ep);
-        return (ssize_t)length;
-    }
-    enter_routing(ep);
-    pump_orders(ep);
-    if (flush_waiting(ep) == -1)
-        return -1;
-    if (session_is_silent(s))
-        (void)pump_wait_any(ep, clock_now_ms()); /* nobody is going to read the replies */
-    return (ssize_t)length;
-}
-
-/* `express`: the command has begun to go the short way. */
-static __attribute__((noinline)) ssize_t write_slowly(struct endpoint *ep, const void *bytes,
-                                                      size_t length, int error, bool express)
-{
-    ssize_t n = express ? write_rest(ep, length) : write_long(ep, bytes, length);
-
-    if (n >= 0)
-        errno = error;
-    return n;
-}
-
-ssize_t endpoint_write(struct endpoint *ep, const void *bytes, size_t length)
-{
-    int error = errno;
-    struct link *link = NULL;
-
-    if (is_as_it_was(ep) && is_blocking(ep) && ep->forward == NULL &&
-        ep->session->express.link == NULL)
-        link = session_express(ep->session, bytes, length);
-    /* A link that was idle for long is looked at before it is used. */
-    if (link != NULL && link->used_s == clock_seconds()) {
-        ssize_t n = send(link->fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-        if (n > 0)
-            link->out_flushed += (uint64_t)n;
-        if (n == (ssize_t)length)
-            return n;
-    }
-    return write_slowly(ep, bytes, length, error, link != NULL);
-}
-
-/* --- closing --- */
 
 static bool anything_unsent_of(const struct session *s)
 {
@@ -1108,7 +548,7 @@ static void tear_down(struct endpoint *ep)
         struct poller *poller = ep->poller;
 
         ep->poller = NULL;
-        close_links(ep);
+        endpoint_close_links(ep);
         ep->poller = poller;
     }
 }
@@ -1146,7 +586,7 @@ void endpoint_let_go(struct endpoint *ep)
         linger(ep);
     ep->wire.alone = false;
     ep->wire.op_timeout_ms = 0;
-    home = ep->session != NULL ? home_of(ep) : NULL;
+    home = ep->session != NULL ? endpoint_home(ep) : NULL;
     if (home != NULL)
         wire_set_receive_timeout(home, &ep->wire);
     if (home != NULL && home->fd != -1 && home->fd != fd)
@@ -1161,10 +601,10 @@ void endpoint_let_go(struct endpoint *ep)
 
 bool endpoint_has_news(struct endpoint *ep)
 {
-    if (!ready(ep))
+    if (!endpoint_ready(ep))
         return true;
     pump_ready(ep);
-    settle(ep);
+    face_settle(ep);
     return session_deliverable(ep->session) || ep->session->state == SESSION_ENDED;
 }
 
@@ -1180,7 +620,7 @@ static bool is_untouched(const struct endpoint *ep)
 /* The session is there, and its first connection is open or being opened. */
 static int secure_home(struct endpoint *ep)
 {
-    struct link *home = home_of(ep);
+    struct link *home = endpoint_home(ep);
     struct session *s = home != NULL ? home->session : NULL;
 
     if (s == NULL || s->state == SESSION_ENDED || home->fd == -1)
@@ -1188,7 +628,7 @@ static int secure_home(struct endpoint *ep)
     s->settings.tls_is_own = true;
     session_set_tls(s, ep->own_tls);
     if (!tls_begin(home, ep->own_tls, NULL))
-        return (int)fail(ENOMEM);
+        return (int)endpoint_fail(ENOMEM);
     home->state = LINK_CONNECTING;
     home->connect_by_ms = handshake_by_ms(ep, s);
     if (ep->poller != NULL)
@@ -1198,17 +638,17 @@ static int secure_home(struct endpoint *ep)
 
 static int await_home(struct endpoint *ep)
 {
-    int64_t deadline = deadline_of(ep->wire.receive_timeout);
+    int64_t deadline = endpoint_deadline(ep->wire.receive_timeout);
     int error;
 
-    while (is_connecting(ep) && ep->session->state != SESSION_ENDED)
+    while (endpoint_is_connecting(ep) && ep->session->state != SESSION_ENDED)
         if (pump_wait_any(ep, deadline) == PUMP_TIMEOUT && deadline >= 0 &&
             clock_now_ms() >= deadline)
-            return (int)fail(ETIMEDOUT);
+            return (int)endpoint_fail(ETIMEDOUT);
     if (ep->session->state != SESSION_ENDED)
         return 0;
     error = endpoint_connect_error(ep);
-    return (int)fail(error != 0 ? error : ECONNRESET);
+    return (int)endpoint_fail(error != 0 ? error : ECONNRESET);
 }
 
 int endpoint_secure(struct endpoint *ep, struct tls_profile *profile)
@@ -1217,19 +657,19 @@ int endpoint_secure(struct endpoint *ep, struct tls_profile *profile)
         inherit(ep);
     if (!is_untouched(ep)) {
         words_set(EISCONN, "TLS comes before the first command");
-        return (int)fail(EISCONN);
+        return (int)endpoint_fail(EISCONN);
     }
     tls_profile_ref(profile);
     tls_profile_unref(ep->own_tls);
     ep->own_tls = profile;
     if (ep->session == NULL ? !begin(ep) : secure_home(ep) == -1)
-        return (int)fail(ENOMEM);
-    return is_blocking(ep) ? await_home(ep) : 0;
+        return (int)endpoint_fail(ENOMEM);
+    return endpoint_is_blocking(ep) ? await_home(ep) : 0;
 }
 
 bool endpoint_set_read_policy(struct endpoint *ep, enum read_policy policy, size_t ahead, bool stays)
 {
-    if (!ready(ep))
+    if (!endpoint_ready(ep))
         return ep->tap != NULL; /* there is one node */
     return session_set_read_policy(ep->session, policy, ahead, stays);
 }
@@ -1239,84 +679,18 @@ void endpoint_expect_poll(struct endpoint *ep)
     if (ep->session == NULL || (ep->session->state == SESSION_PLAIN && ep->wire.tls == NULL))
         return;
     session_unexpress(ep->session);
-    start_forwarding(ep);
-    settle(ep);
+    face_forward(ep);
+    face_settle(ep);
 }
 
 int endpoint_connect_error(struct endpoint *ep)
 {
-    if (is_connecting(ep) && ep->poller != NULL) {
+    if (endpoint_is_connecting(ep) && ep->poller != NULL) {
         pump_ready(ep);
-        settle(ep);
+        face_settle(ep);
     }
-    if (is_connecting(ep))
+    if (endpoint_is_connecting(ep))
         return EINPROGRESS;
     words_set(session_connect_error(ep->session), ep->session->end_text);
     return session_connect_error(ep->session);
-}
-
-static void remember_option(struct wire_settings *wire, int level, int name, int value)
-{
-    int i = 0;
-
-    while (i < wire->option_count &&
-           (wire->options[i].level != level || wire->options[i].name != name))
-        i++;
-    if (i == WIRE_OPTIONS_MAX)
-        return;
-    wire->options[i] = (struct wire_option){level, name, value};
-    if (i == wire->option_count)
-        wire->option_count++;
-}
-
-static bool same_time(struct timeval a, struct timeval b)
-{
-    return a.tv_sec == b.tv_sec && a.tv_usec == b.tv_usec;
-}
-
-/* Programs set this before every command: only a change costs anything. */
-static int set_timeout(struct endpoint *ep, int name, struct timeval timeout)
-{
-    struct timeval *known =
-        name == SO_RCVTIMEO ? &ep->wire.receive_timeout : &ep->wire.send_timeout;
-
-    if (same_time(*known, timeout))
-        return 0;
-    if (timeout.tv_sec < 0 || timeout.tv_usec < 0 || timeout.tv_usec >= 1000000) {
-        errno = EDOM;
-        return -1;
-    }
-    *known = timeout;
-    if (ep->session == NULL)
-        return setsockopt(ep->fd, SOL_SOCKET, name, &timeout, sizeof timeout);
-    for (struct session *s = ep->session; s != NULL; s = s->next)
-        for (struct link *link = s->links; link != NULL; link = link->next)
-            if (name == SO_RCVTIMEO)
-                wire_set_receive_timeout(link, &ep->wire);
-            else if (link->fd != -1)
-                setsockopt(link->fd, SOL_SOCKET, name, &timeout, sizeof timeout);
-    return 0;
-}
-
-int endpoint_set_option(struct endpoint *ep, int level, int name, const void *value, socklen_t size)
-{
-    struct timeval timeout;
-    int number, result = 0;
-
-    if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO) &&
-        size == sizeof timeout) {
-        memcpy(&timeout, value, sizeof timeout);
-        return set_timeout(ep, name, timeout);
-    }
-    if (size == sizeof number) {
-        memcpy(&number, value, sizeof number);
-        remember_option(&ep->wire, level, name, number);
-    }
-    if (ep->session == NULL)
-        return setsockopt(ep->fd, level, name, value, size);
-    for (struct session *s = ep->session; s != NULL; s = s->next)
-        for (struct link *link = s->links; link != NULL; link = link->next)
-            if (link->fd != -1)
-                result |= setsockopt(link->fd, level, name, value, size);
-    return result;
 }

@@ -1,0 +1,60 @@
+/* What the files of an endpoint know of it, and nobody else: endpoint.c (its life),
+ * endpoint_exchange.c (reading, writing and waiting), endpoint_option.c, face.c (the descriptor
+ * that the program sees). */
+#ifndef REDISROUTE_SOCKET_ENDPOINT_STATE_H
+#define REDISROUTE_SOCKET_ENDPOINT_STATE_H
+
+#include <errno.h>
+#include <sys/time.h>
+
+#include "base/clock.h"
+#include "keeper/keeper.h"
+#include "socket/endpoint.h"
+
+static inline bool endpoint_is_blocking(const struct endpoint *ep)
+{
+    return ep->kind == ENDPOINT_BLOCKING;
+}
+
+/* The link under which the program's own connection is. NULL: it is gone. */
+struct link *endpoint_home(const struct endpoint *);
+/* What becomes of that connection is not known yet. */
+bool endpoint_is_connecting(const struct endpoint *);
+
+/* There is a session, and no fork since it was last used. */
+static inline bool endpoint_is_as_it_was(const struct endpoint *ep)
+{
+    return ep->session != NULL &&
+           ep->generation == atomic_load_explicit(&keeper_generation, memory_order_relaxed);
+}
+
+/* Its session is made at the first use, and what is the parent's made anew after a fork. False, and
+ * errno: there is none. */
+bool endpoint_make_ready(struct endpoint *);
+static inline bool endpoint_ready(struct endpoint *ep)
+{
+    return endpoint_is_as_it_was(ep) || endpoint_make_ready(ep);
+}
+
+/* Nothing of ours is left between the program and a server that is no cluster: the endpoint is
+ * gone. */
+bool endpoint_may_step_aside(const struct endpoint *);
+void endpoint_step_aside(struct endpoint *);
+
+void endpoint_close_links(struct endpoint *);
+
+static inline ssize_t endpoint_fail(int error)
+{
+    errno = error;
+    return -1;
+}
+
+/* When a time limit of the program's ends that begins now; -1: there is none. */
+static inline int64_t endpoint_deadline(struct timeval limit)
+{
+    if (limit.tv_sec == 0 && limit.tv_usec == 0)
+        return -1;
+    return clock_now_ms() + (int64_t)limit.tv_sec * 1000 + (limit.tv_usec + 999) / 1000;
+}
+
+#endif
