@@ -251,16 +251,17 @@ void recover_end(struct session *s, const struct link *link, int why)
     session_end(s, why);
 }
 
-/* A connection that had answered is replaced at once; one that was refused, or lost
- * before it said anything, later and later. */
-static void back_off(struct session *s, struct link *link, bool was_up)
+/* A connection that had answered is replaced at once; one that was refused, or lost before it said
+ * anything, later and later. One that owed answers broke because its server is ending, as a rule: for
+ * a moment the kernel still takes connections for it, and what is said there has an unknown fate. */
+static void back_off(struct session *s, struct link *link, bool was_up, bool owed)
 {
     int64_t delay = (int64_t)BACKOFF_FIRST_MS << (link->failures < 6 ? link->failures : 6);
 
     link->failures = was_up ? 0 : link->failures + 1;
     if (delay > BACKOFF_MOST_MS)
         delay = BACKOFF_MOST_MS;
-    link->retry_at_ms = session_now(s) + (was_up ? 0 : clock_jitter_ms(delay));
+    link->retry_at_ms = session_now(s) + (was_up && !owed ? 0 : clock_jitter_ms(delay));
     link->state = LINK_BACKOFF;
     link->must_close = false;
 }
@@ -314,14 +315,14 @@ void session_link_lost(struct session *s, struct link *link, int why)
         client_forget(s, link);
     if (link->feed != NULL) {
         cluster_suspect(s->cluster);
-        back_off(s, link, was_up);
+        back_off(s, link, was_up, false);
         feeds_lost(s, link, why);
         plan_input(s);
         return;
     }
     if (chain != NULL || link->waiting.head != NULL || !was_up)
         cluster_suspect(s->cluster);
-    back_off(s, link, was_up);
+    back_off(s, link, was_up, chain != NULL);
     fail_impatient(s, link, why);
     settle_sent(s, link, chain, why);
     if (s->transaction != NULL && s->state != SESSION_ENDED)
