@@ -279,6 +279,23 @@ enum wire_result tls_connect(struct link *link)
     return r == WIRE_LOST && link->error == 0 ? lost(link, ECONNRESET) : r;
 }
 
+/* A server that turns a connection down says why before it resets it: that is still there to be read,
+ * and says more than the reset, which may be told to the send first. */
+static enum wire_result write_failed(struct link *link, int result)
+{
+    struct tls *tls = link->tls;
+    int error = tls->error;
+    char byte;
+
+    if (openssl->SSL_get_error(tls->ssl, result) != SSL_ERROR_SYSCALL)
+        return outcome(link, result);
+    prepare(link, false);
+    result = openssl->SSL_peek(tls->ssl, &byte, 1);
+    if (result <= 0 && openssl->SSL_get_error(tls->ssl, result) == SSL_ERROR_SSL)
+        return broken(link);
+    return lost(link, error != 0 ? error : EPROTO);
+}
+
 enum wire_result tls_flush(struct link *link)
 {
     struct tls *tls = link->tls;
@@ -292,7 +309,7 @@ enum wire_result tls_flush(struct link *link)
         n = openssl->SSL_write(tls->ssl, buffer_bytes(&link->out) + done,
                                left < INT_MAX ? (int)left : INT_MAX);
         if (n <= 0)
-            return outcome(link, n);
+            return write_failed(link, n);
         link->out_flushed += (uint64_t)n;
     }
     return tls->is_lost ? WIRE_LOST : WIRE_DONE;

@@ -142,8 +142,9 @@ static long mirrored(const char *result)
 static void write_all(int port, struct outcome *o)
 {
     static int64_t took[WRITES];
-    redisContext *c = connect_port(port);
+    static redisContext *c; /* open, and known, when the process ends */
 
+    c = connect_port(port);
     EXPECT(c, "OK", "SET hostile 0");
     for (int i = 0; i < WRITES; i++) {
         char expected[16];
