@@ -83,7 +83,7 @@ bool session_express_answered(struct session *s, const char *reply, size_t lengt
         buffer_relax(&link->out, LINK_KEEP);
     s->express.link = NULL;
     if (__builtin_expect(s->express.issued != 0, 0))
-        order_count(s, s->express.command, s->express.issued, true);
+        order_count(s, s->express.command, s->express.issued, 1, true);
     if (s->reads != NULL)
         reads_wrote(s, s->express.command, s->express.slot);
     return true;

@@ -143,8 +143,8 @@ static const char *reply_bytes(const struct request *r)
 }
 
 /* The first time for this command; and where reading the clock takes a call. */
-static __attribute__((noinline)) void count_slowly(struct session *s, const struct command *c,
-                                                   uint64_t issued, bool success)
+__attribute__((noinline)) void order_count_slowly(struct session *s, const struct command *c,
+                                                  uint64_t issued, uint64_t how_many, bool success)
 {
     unsigned row = command_row(c);
     struct stats_command *stats;
@@ -153,19 +153,7 @@ static __attribute__((noinline)) void count_slowly(struct session *s, const stru
         return;
     stats = stats_command(s->stats, row, row != 0 ? c->name : "unknown");
     if (stats != NULL)
-        stats_answered(stats, issued, ticks_now(), success);
-}
-
-void order_count(struct session *s, const struct command *c, uint64_t issued, bool success)
-{
-    struct stats_command *stats = NULL;
-
-    if (s->stats != NULL)
-        stats = atomic_load_explicit(&s->stats->commands[command_row(c)], memory_order_acquire);
-    if (__builtin_expect(stats == NULL || !ticks_counted, 0))
-        count_slowly(s, c, issued, success);
-    else
-        stats_answered(stats, issued, ticks_of_processor(), success);
+        stats_answered(stats, issued, ticks_now(), how_many, success);
 }
 
 static __attribute__((noinline)) void count_answered(struct session *s, const struct request *r)
@@ -173,7 +161,7 @@ static __attribute__((noinline)) void count_answered(struct session *s, const st
     char first = reply_bytes(r)[0];
 
     if (s->front == NULL && r->kind != REQUEST_OPENING && r->kind != REQUEST_LEAVING)
-        order_count(s, r->command, r->issued, first != '-' && first != '!');
+        order_count(s, r->command, r->issued, 1, first != '-' && first != '!');
 }
 
 static void answered(struct session *s, struct request *r)

@@ -81,7 +81,20 @@ void order_push_behind(struct session *, const struct link *, const char *bytes,
 /* Drops replies at the head that the application does not want (CLIENT REPLY). */
 void order_purge(struct session *);
 /* For the statistics: a command that was issued then is answered now. */
-void order_count(struct session *, const struct command *, uint64_t issued, bool success);
+void order_count_slowly(struct session *, const struct command *, uint64_t issued,
+                        uint64_t how_many, bool success);
+static inline void order_count(struct session *s, const struct command *c, uint64_t issued,
+                               uint64_t how_many, bool success)
+{
+    struct stats_command *stats = NULL;
+
+    if (s->stats != NULL)
+        stats = atomic_load_explicit(&s->stats->commands[command_row(c)], memory_order_acquire);
+    if (__builtin_expect(stats == NULL || !ticks_counted, 0))
+        order_count_slowly(s, c, issued, how_many, success);
+    else
+        stats_answered(stats, issued, ticks_of_processor(), how_many, success);
+}
 void order_destroy(struct session *);
 
 /* The reply of one part, and what follows from it for its request. */

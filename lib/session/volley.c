@@ -132,15 +132,30 @@ static inline bool is_answer(const char *reply)
     return reply[0] != '-' && reply[0] != '!' && reply[0] != '>' && reply[0] != '|';
 }
 
-size_t session_volley_take(struct session *s, char *to, size_t size, struct link **waits_for)
+/* Issued together, and answered together as far as anybody can tell: from that one on, commands of
+ * one kind are counted at once. */
+static __attribute__((noinline)) void count(struct session *s, uint32_t from)
+{
+    const struct volley *v = &s->volley;
+
+    while (from < v->next) {
+        const struct command *c = v->entries[from].command;
+        uint32_t first = from;
+
+        while (from < v->next && v->entries[from].command == c)
+            from++;
+        order_count(s, c, v->issued, from - first, true);
+    }
+}
+
+static size_t take(struct session *s, char *to, size_t size, struct link **waits_for)
 {
     struct volley *v = &s->volley;
     size_t taken = 0;
 
     *waits_for = NULL;
     while (v->next < v->count) {
-        const struct volley_entry *e = &v->entries[v->next];
-        struct link *link = e->link;
+        struct link *link = v->entries[v->next].link;
         const char *reply = buffer_bytes(&link->in);
         int64_t length = next_reply(link);
 
@@ -151,11 +166,21 @@ size_t session_volley_take(struct session *s, char *to, size_t size, struct link
         memcpy(to + taken, reply, (size_t)length);
         taken += (size_t)length;
         answered(link, (size_t)length);
-        if (__builtin_expect(v->issued != 0, 0))
-            order_count(s, e->command, v->issued, true);
         v->next++;
     }
-    end(s);
+    return taken;
+}
+
+size_t session_volley_take(struct session *s, char *to, size_t size, struct link **waits_for)
+{
+    struct volley *v = &s->volley;
+    uint32_t from = v->next;
+    size_t taken = take(s, to, size, waits_for);
+
+    if (__builtin_expect(v->issued != 0, 0))
+        count(s, from);
+    if (v->next == v->count)
+        end(s);
     return taken;
 }
 

@@ -33,10 +33,11 @@ static inline uint64_t histogram_bound(unsigned bucket)
     return (UINT64_C(2) + bucket % 2 + 1) << (bucket / 2 - 1);
 }
 
-static inline void histogram_add(struct histogram *h, uint64_t us)
+/* So many that took so long, each. */
+static inline void histogram_add(struct histogram *h, uint64_t us, uint64_t how_many)
 {
-    atomic_fetch_add_explicit(&h->counts[histogram_bucket(us)], 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&h->sum_us, us, memory_order_relaxed);
+    atomic_fetch_add_explicit(&h->counts[histogram_bucket(us)], how_many, memory_order_relaxed);
+    atomic_fetch_add_explicit(&h->sum_us, us * how_many, memory_order_relaxed);
 }
 
 #endif

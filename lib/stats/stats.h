@@ -92,12 +92,13 @@ struct stats_upstream *stats_upstream(const char *name);
  * is kept, is the row's. NULL: out of memory. */
 struct stats_command *stats_command(struct stats_upstream *, unsigned row, const char *name);
 
+/* So many were issued and answered together. */
 static inline void stats_answered(struct stats_command *c, uint64_t issued, uint64_t answered,
-                                  bool success)
+                                  uint64_t how_many, bool success)
 {
-    histogram_add(&c->latency, ticks_to_us(issued, answered));
+    histogram_add(&c->latency, ticks_to_us(issued, answered), how_many);
     if (!success)
-        atomic_fetch_add_explicit(&c->failures, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&c->failures, how_many, memory_order_relaxed);
 }
 
 /* --- reading --- */

@@ -53,7 +53,7 @@ static void counts(unsigned row, const char *name, int times, int failures)
 
     assert_non_null(u);
     for (int i = 0; i < times; i++)
-        stats_answered(stats_command(u, row, name), ticks_now(), ticks_now(), i >= failures);
+        stats_answered(stats_command(u, row, name), ticks_now(), ticks_now(), 1, i >= failures);
 }
 
 static bool has_line(const char *text, const char *line)
