@@ -49,6 +49,14 @@ bool link_send_raw(struct link *link, const char *bytes, size_t length)
     return buffer_append(&link->out, bytes, length);
 }
 
+bool link_send_greeting(struct link *link, const char *bytes, size_t length, uint32_t answers)
+{
+    if (link->greetings == 0)
+        link->greeted_at = link->out_base + buffer_length(&link->out);
+    link->greetings += answers;
+    return link_send_raw(link, bytes, length);
+}
+
 /* ASKING and CLIENT CACHING are both about the next command, and so there is room for one of them:
  * without the other, the command would not be executed. */
 static bool send_before(struct link *link, struct part *part)
@@ -152,7 +160,8 @@ void link_cut(struct link *link)
     if (link->in_place == 0)
         link_release(link, link->in_scanned);
     frame_reset(&link->frame);
-    link->greetings = 0;
+    link->greetings = link->outdated = 0;
+    link->greets_anew = false;
     link->knocked = false;
     atomic_store_explicit(&link->asked, 0, memory_order_relaxed);
     atomic_store_explicit(&link->replied, 0, memory_order_relaxed);

@@ -63,6 +63,9 @@ struct link {
     uint16_t node; /* in the session's snapshot; NODE_NONE: not a node of it */
     uint16_t port;
     uint32_t greetings; /* answers of the greeting still to come */
+    uint64_t greeted_at; /* … and where in the stream it began: parts before it are answered first */
+    uint32_t outdated;   /* so many of them, the first, are to who we were; … */
+    bool greets_anew;    /* … and when all are there, it is said once more */
     bool knocked;       /* was refused, and is up for an AUTH alone */
     uint32_t failures;  /* in a row */
     int64_t retry_at_ms;
@@ -112,6 +115,14 @@ bool link_send(struct link *, struct part *, const char *bytes, size_t length);
 void link_resume(struct link *, struct part *, uint64_t at, size_t length);
 /* Bytes that no part accounts for: the greeting, the probe, a plain pipe. */
 bool link_send_raw(struct link *, const char *bytes, size_t length);
+/* Bytes of the greeting, that are answered so many times. */
+bool link_send_greeting(struct link *, const char *bytes, size_t length, uint32_t answers);
+/* The next answer is one to the greeting. */
+static inline bool link_is_greeted_next(const struct link *link)
+{
+    return link->greetings > 0 &&
+           (link->sent.head == NULL || link->sent.head->at >= link->greeted_at);
+}
 
 /* Takes the oldest sent part, whose reply has arrived. The bytes of its command
  * stay readable until the next link_send. NULL: none. */

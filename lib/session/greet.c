@@ -131,11 +131,8 @@ bool greet_needs_no_login(const struct session *s, const struct link *link, cons
 /* False: out of memory. */
 static bool say(struct session *s, struct link *link, const char *bytes, size_t length)
 {
-    if (!link_send_raw(link, bytes, length))
-        return false;
-    link->greetings++;
     session_touch(s, link);
-    return true;
+    return link_send_greeting(link, bytes, length, 1);
 }
 
 static bool log_in(struct session *s, struct link *link)
@@ -145,15 +142,38 @@ static bool log_in(struct session *s, struct link *link)
     return login == NULL || say(s, link, login->auth, login->length);
 }
 
-/* Once more from the beginning. */
+/* Once more from the beginning, when what was said before is answered. */
 static bool greet_anew(struct session *s, struct link *link)
 {
     link->state = LINK_GREETING;
+    link->outdated = link->greetings;
+    link->greets_anew = link->greetings > 0;
+    if (link->greets_anew)
+        return true;
     if (!greet_link(s, link))
         return false;
     if (link->greetings == 0)
         link->state = LINK_UP;
     return true;
+}
+
+/* What a server did not take from who we were, it has to hear from who we are. */
+bool greet_is_outdated(struct link *link, const char *reply)
+{
+    if (link->outdated == 0)
+        return false;
+    link->outdated--;
+    link->greets_anew |= reply[0] == '-';
+    return reply[0] == '-';
+}
+
+bool greet_goes_on(struct session *s, struct link *link)
+{
+    if (!link->greets_anew)
+        return false;
+    if (!greet_anew(s, link))
+        session_end(s, ENOMEM);
+    return s->state == SESSION_ENDED || link->greetings > 0;
 }
 
 /* --- a login that is refused --- */
@@ -237,6 +257,8 @@ static bool was_asked(const struct request *r, const struct link *link)
  * to them waits. `r` NULL: all of them. */
 static bool tell_links(struct session *s, struct bytes command, const struct request *r)
 {
+    bool is_other = r == NULL || proves_identity(r->command, command.data, command.length);
+
     for (struct link *link = s->links; link != NULL; link = link->next) {
         if (link->probe && link != s->probe && link->state == LINK_UP) {
             link->must_close = true; /* of no use any more; the next one is told */
@@ -246,6 +268,8 @@ static bool tell_links(struct session *s, struct bytes command, const struct req
             !link_is_open(link) ||
             (r != NULL && link->feed != NULL && r->command->klass == COMMAND_TRACKING))
             continue;
+        if (is_other)
+            link->outdated = link->greetings;
         if (link->state == LINK_REFUSED ? !greet_anew(s, link)
                                         : !say(s, link, command.data, command.length))
             return false;
@@ -358,13 +382,11 @@ bool greet_link(struct session *s, struct link *link)
     for (struct greeting *g = s->greetings; g != NULL; g = g->next) {
         if ((link->feed != NULL || link->probe) && g->command->klass == COMMAND_TRACKING)
             continue; /* nothing is read there */
-        if (!link_send_raw(link, g->bytes, g->length))
+        if (!link_send_greeting(link, g->bytes, g->length, 1))
             return false;
-        link->greetings++;
     }
-    if (link->reader && !link_send_raw(link, read_only, sizeof read_only - 1))
+    if (link->reader && !link_send_greeting(link, read_only, sizeof read_only - 1, 2))
         return false;
-    link->greetings += link->reader ? 2 : 0;
     session_touch(s, link);
     return true;
 }

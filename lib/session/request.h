@@ -189,6 +189,10 @@ bool greet_needs_no_login(const struct session *, const struct link *, const cha
  * server's own words, but for what may be a better login. */
 void greet_refused(struct session *, struct link *, const char *reply, size_t length);
 void greet_refused_part(struct session *, struct link *, struct part *);
+/* An error that answers who we were: it decides nothing, and is nobody's. */
+bool greet_is_outdated(struct link *, const char *reply);
+/* All is answered, and more is to be said. */
+bool greet_goes_on(struct session *, struct link *);
 /* A link that refused is asked once more. False: it is too early. */
 bool greet_again(struct session *, struct link *);
 /* The configuration has other logins than before. */

@@ -132,7 +132,8 @@ static void end_if_over(struct session *s)
 /* What the dialled address is, is not known yet, or could not be found out. */
 static void look_around(struct session *s)
 {
-    bool again = s->locked_until_ms != 0 && session_now(s) >= s->locked_until_ms;
+    bool again = s->locked_until_ms != 0 && session_now(s) >= s->locked_until_ms &&
+                 s->unanswered == 0; /* the program's own login may be on its way */
 
     if (again)
         session_configure(s); /* there is no cluster yet whose version would say so */
@@ -289,6 +290,8 @@ static void greeting_answered(struct session *s, struct link *link, const char *
                               size_t length)
 {
     link->greetings--;
+    if (greet_is_outdated(link, reply))
+        reply = "+";
     if (reply[0] == '-' && greet_needs_no_login(s, link, reply, length))
         reply = "+";
     if (link->state == LINK_REFUSED)
@@ -309,7 +312,7 @@ static void greeting_answered(struct session *s, struct link *link, const char *
         reply = "+";
     if (reply[0] == '-')
         greeting_refused(s, link, reply, length);
-    else if (link->greetings == 0)
+    else if (link->greetings == 0 && !greet_goes_on(s, link))
         link_ready(s, link);
 }
 
@@ -330,7 +333,7 @@ static void one_reply(struct session *s, struct link *link, size_t length)
     link->in_scanned += length;
     if (reply[0] == '>' && link->feed == NULL)
         order_push_behind(s, link, reply, length);
-    else if (link->greetings > 0 && reply[0] != '>')
+    else if (link_is_greeted_next(link) && reply[0] != '>')
         greeting_answered(s, link, reply, length);
     else if (link->feed != NULL)
         feeds_received(s, link, reply, length, position);
