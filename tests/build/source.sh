@@ -42,7 +42,9 @@ build=$tree/build
 } >"$work/log" 2>&1 || fail "$(tail -50 "$work/log")"
 
 # What is checked of this system's hiredis holds for that one.
-export REDISROUTE_BUILD=$build HIREDIS_LIBRARY= HIREDIS_INCLUDE=$build/hiredis/include
+# From sources the library is built without that for hiredis' own TLS.
+export REDISROUTE_BUILD=$build HIREDIS_LIBRARY= HIREDIS_SSL_LIBRARY=
+export HIREDIS_INCLUDE=$build/hiredis/include
 export REDISROUTE_LIBRARY=$build/libredisroute.so HIREDIS_COPY=$build/hiredis/libhiredis.a
 export HIREDIS_ARCHIVE=$build/hiredis/original/libhiredis.a
 REDISROUTE_PRELOAD=$(echo "$build"/preload/libhiredis.so.*)
