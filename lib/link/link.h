@@ -70,9 +70,8 @@ struct link {
     uint32_t failures;  /* in a row */
     int64_t retry_at_ms;
     int64_t connect_by_ms; /* -1: no limit */
-    int64_t
-        owing_since_ms; /* deadline.c's: when its oldest answer began to be waited for; 0: not */
-    uint64_t owing_at;  /* … and how far it had come then */
+    int64_t owing_since_ms; /* deadline.c's: its oldest answer is waited for since then; 0: not */
+    uint64_t owing_at;      /* … and how far it had come then */
     uint32_t used_s; /* clock_seconds() at the last use */
     uint64_t inode;     /* of the socket: what tells it from a reused number */
     _Atomic uint32_t asked; /* parts sent and parts answered: the keeper reads them to see silence */

@@ -59,8 +59,8 @@ static inline struct link *link_of(struct session *s, uint16_t slot)
     return link;
 }
 
-static inline bool add(struct session *s, const struct command *c, struct bytes key, const char *bytes,
-                size_t length)
+static inline bool add(struct session *s, const struct command *c, struct bytes key,
+                       const char *bytes, size_t length)
 {
     struct volley *v = &s->volley;
     struct link *link;
@@ -184,7 +184,7 @@ size_t session_volley_take(struct session *s, char *to, size_t size, struct link
     return taken;
 }
 
-/* The command at `at` of the link's stream becomes a request. */
+/* The command at `resumed` of the link's stream becomes a request. */
 static bool resume(struct session *s, const struct volley_entry *e, size_t length,
                    const struct bytes *key)
 {

@@ -193,8 +193,8 @@ static ssize_t read_long(struct endpoint *ep, void *to, size_t size, int64_t wai
     return read_waiting(ep, to, size, waited_ms);
 }
 
-/* `express`: a command went the short way, and of its answer `n` came, with `recv_error` when that
- * is -1. Programs look at errno after a read that succeeded, too. */
+/* `express`: a command went the short way, and of its answer `n` bytes came; -1: errno says why
+ * not. Programs look at errno after a read that succeeded, too: it is `error` then. */
 static __attribute__((noinline)) ssize_t read_slowly(struct endpoint *ep, void *to, size_t size,
                                                      int error, bool express, ssize_t n)
 {

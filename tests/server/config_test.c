@@ -3,7 +3,6 @@
 #include <hiredis/hiredis.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 
 #include "../support/async_client.h"
 #include "../support/cluster.h"
+#include "../support/config_file.h"
 #include "../support/die.h"
 #include "../support/expect.h"
 #include "../support/loop.h"
@@ -30,7 +30,7 @@ enum { PORT = 6379 };
 
 static struct cluster *cluster;
 static struct server *mirror, *other_mirror;
-static char *key, folder[64], path[96], log_path[96];
+static char *key;
 
 static bool is_named(int by, int node)
 {
@@ -69,46 +69,6 @@ static void teardown(void)
     free(key);
 }
 
-/* Every test is a process of its own, whose configuration is read at the first context. */
-static void begin(void)
-{
-    char text[128];
-
-    strcpy(folder, "/tmp/redisroute-config-XXXXXX");
-    MUST(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/redisroute.yaml", folder);
-    snprintf(log_path, sizeof log_path, "%s/log", folder);
-    snprintf(text, sizeof text, "info:%s", log_path);
-    setenv("REDISROUTE_CONFIG", path, 1);
-    setenv("REDISROUTE_LOG", text, 1);
-}
-
-static void end(void)
-{
-    char text[128];
-
-    snprintf(text, sizeof text, "rm -r %s", folder);
-    MUST(system(text) == 0);
-}
-
-/* In one step, as tools that care do it. */
-static void write_file(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-static void write_file(const char *format, ...)
-{
-    char beside[128];
-    FILE *file;
-    va_list args;
-
-    snprintf(beside, sizeof beside, "%s.new", path);
-    file = fopen(beside, "w");
-    MUST(file);
-    va_start(args, format);
-    vfprintf(file, format, args);
-    va_end(args);
-    MUST(fclose(file) == 0 && rename(beside, path) == 0);
-}
-
 /* A dead endpoint first: any one that is alive is enough. */
 static const char cluster_text[] = "clusters:\n"
                                    "- name: main\n"
@@ -130,9 +90,10 @@ static void listen_with(const char *settings, const char *route)
 {
     char *text = clusters();
 
-    write_file("%slisteners:\n- address: %s:%d\n  redis_proxy:\n    settings: {op_timeout: 30s%s}\n"
-               "    prefix_routes: {catch_all_route: {cluster: main%s}}\n",
-               text, listener, PORT, settings, route);
+    config_write(
+        "%slisteners:\n- address: %s:%d\n  redis_proxy:\n    settings: {op_timeout: 30s%s}\n"
+        "    prefix_routes: {catch_all_route: {cluster: main%s}}\n",
+        text, listener, PORT, settings, route);
     free(text);
 }
 
@@ -143,19 +104,6 @@ static redisContext *dial(const char *host)
     ck_assert_ptr_nonnull(c);
     ck_assert_msg(c->err == 0, "%s", c->errstr);
     return c;
-}
-
-static bool log_says(const char *words)
-{
-    char line[4096];
-    FILE *file = fopen(log_path, "r");
-    bool found = false;
-
-    while (file && fgets(line, sizeof line, file))
-        found = found || strstr(line, words);
-    if (file)
-        fclose(file);
-    return found;
 }
 
 static long calls(int node, const char *command)
@@ -169,7 +117,7 @@ START_TEST(test_any_endpoint_will_do)
 {
     redisContext *c;
 
-    begin();
+    config_begin();
     listen_with("", "");
     for (int i = 0; i < 5; i++) {
         c = dial(listener);
@@ -177,7 +125,7 @@ START_TEST(test_any_endpoint_will_do)
         EXPECT(c, "PONG", "PING");
         redisFree(c);
     }
-    end();
+    config_end();
 }
 END_TEST
 
@@ -186,7 +134,7 @@ START_TEST(test_any_endpoint_will_do_asynchronously)
     struct async_client client = {0};
     struct loop *loop = loop_create(_i);
 
-    begin();
+    config_begin();
     listen_with("", "");
     async_open_host(&client, loop, listener, PORT);
     async_expect(&client, "OK", "SET %s v", key);
@@ -194,7 +142,7 @@ START_TEST(test_any_endpoint_will_do_asynchronously)
     async_finish(&client);
     async_close(&client);
     loop_destroy(loop);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -205,7 +153,7 @@ START_TEST(test_read_policy_and_statistics)
     size_t length;
     char *text;
 
-    begin();
+    config_begin();
     listen_with(", read_policy: REPLICA, enable_command_stats: true", "");
     c = dial(listener);
     EXPECT(c, "OK", "SET %s v", key);
@@ -219,7 +167,7 @@ START_TEST(test_read_policy_and_statistics)
     ck_assert_ptr_nonnull(strstr(text, "command=\"get\"} 50\n"));
     free(text);
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -229,7 +177,7 @@ START_TEST(test_environment_is_later_than_the_file)
     long before = calls(MASTERS, "get");
     redisContext *c;
 
-    begin();
+    config_begin();
     setenv("REDISROUTE_READ_POLICY", "MASTER", 1);
     listen_with(", read_policy: REPLICA", "");
     c = dial(listener);
@@ -237,7 +185,7 @@ START_TEST(test_environment_is_later_than_the_file)
     EXPECT(c, "v", "GET %s", key);
     ck_assert_int_eq(calls(MASTERS, "get"), before);
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -246,7 +194,7 @@ START_TEST(test_redirection_may_be_left_to_the_program)
     int slot = cluster_slot("wanderer"), from = cluster_owner_of_slot(cluster, 0, slot);
     redisContext *c;
 
-    begin();
+    config_begin();
     listen_with(", enable_redirection: false", "");
     c = dial(listener);
     EXPECT(c, "OK", "SET wanderer v");
@@ -254,7 +202,7 @@ START_TEST(test_redirection_may_be_left_to_the_program)
     EXPECT_ERROR(c, "MOVED", "GET wanderer");
     redisFree(c);
     cluster_migrate(cluster, slot, 1 - from, from);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -263,15 +211,15 @@ START_TEST(test_listeners_have_mirrors_of_their_own)
     redisContext *c, *other;
     char *text = clusters();
 
-    begin();
-    write_file("%slisteners:\n"
-               "- {address: '%s:%d', redis_proxy: {settings: {op_timeout: 30s}, prefix_routes: "
-               "{catch_all_route: {cluster: main, request_mirror_policy: "
-               "[{cluster: copy, exclude_read_commands: true}]}}}}\n"
-               "- {address: '%s:%d', redis_proxy: {settings: {op_timeout: 30s}, prefix_routes: "
-               "{catch_all_route: {cluster: main, request_mirror_policy: [{cluster: copy}, "
-               "{cluster: other}]}}}}\n",
-               text, listener, PORT, other_listener, PORT);
+    config_begin();
+    config_write("%slisteners:\n"
+                 "- {address: '%s:%d', redis_proxy: {settings: {op_timeout: 30s}, prefix_routes: "
+                 "{catch_all_route: {cluster: main, request_mirror_policy: "
+                 "[{cluster: copy, exclude_read_commands: true}]}}}}\n"
+                 "- {address: '%s:%d', redis_proxy: {settings: {op_timeout: 30s}, prefix_routes: "
+                 "{catch_all_route: {cluster: main, request_mirror_policy: [{cluster: copy}, "
+                 "{cluster: other}]}}}}\n",
+                 text, listener, PORT, other_listener, PORT);
     free(text);
     c = dial(listener);
     other = dial(other_listener);
@@ -286,7 +234,7 @@ START_TEST(test_listeners_have_mirrors_of_their_own)
     UNTIL(server_calls(other_mirror, "get") == 1);
     redisFree(c);
     redisFree(other);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -294,14 +242,14 @@ START_TEST(test_a_bad_file_at_the_start)
 {
     redisContext *c;
 
-    begin();
-    write_file("read_policy: SLAVE\n");
+    config_begin();
+    config_write("read_policy: SLAVE\n");
     c = connect_port(cluster_port(cluster, 0));
     EXPECT(c, "OK", "SET %s v", key);
     EXPECT(c, "v", "GET %s", key);
-    ck_assert(log_says("redisroute.yaml:1:14: read_policy: \"SLAVE\" is not one of MASTER"));
+    ck_assert(config_log_says("redisroute.yaml:1:14: read_policy: \"SLAVE\" is not one of MASTER"));
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -309,16 +257,16 @@ START_TEST(test_check)
 {
     char why[256];
 
-    begin();
+    config_begin();
     listen_with("", "");
-    ck_assert_int_eq(redisRouteCheckConfig(path, why, sizeof why), 0);
+    ck_assert_int_eq(redisRouteCheckConfig(config_path(), why, sizeof why), 0);
     ck_assert_str_eq(why, "");
     listen_with("", ", request_mirror_policy: [{cluster: nowhere}]");
-    ck_assert_int_eq(redisRouteCheckConfig(path, why, sizeof why), -1);
+    ck_assert_int_eq(redisRouteCheckConfig(config_path(), why, sizeof why), -1);
     ck_assert_ptr_nonnull(strstr(why, "request_mirror_policy[0]"));
     ck_assert_ptr_nonnull(strstr(why, "there is no cluster \"nowhere\""));
     ck_assert_int_eq(redisRouteCheckConfig(NULL, NULL, 0), -1);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -361,7 +309,7 @@ START_TEST(test_policy_and_mirror_switch_under_load)
     pthread_t thread;
     redisContext *c;
 
-    begin();
+    config_begin();
     listen_with(", read_policy: MASTER", "");
     MUST(pthread_create(&thread, NULL, keep_busy, &load) == 0);
     c = dial(listener);
@@ -392,7 +340,7 @@ START_TEST(test_policy_and_mirror_switch_under_load)
     pthread_join(thread, NULL);
     ck_assert_uint_gt(load.replies, 0);
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -401,7 +349,7 @@ START_TEST(test_a_bad_version_changes_nothing)
     long reads;
     redisContext *c;
 
-    begin();
+    config_begin();
     listen_with(", read_policy: REPLICA", "");
     c = dial(listener);
     EXPECT(c, "OK", "SET %s v", key);
@@ -409,7 +357,7 @@ START_TEST(test_a_bad_version_changes_nothing)
     freeReplyObject(redisCommand(c, "GET %s", key));
     ck_assert_int_eq(calls(MASTERS, "get"), reads + 1);
     listen_with(", read_policy: NONE", "");
-    UNTIL(log_says("settings.read_policy: \"NONE\" is not one of"));
+    UNTIL(config_log_says("settings.read_policy: \"NONE\" is not one of"));
     freeReplyObject(redisCommand(c, "GET %s", key));
     ck_assert_int_eq(calls(MASTERS, "get"), reads + 2);
     listen_with(", read_policy: MASTER", "");
@@ -419,7 +367,7 @@ START_TEST(test_a_bad_version_changes_nothing)
         ck_assert(now_ms() < limit);
     }
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -430,19 +378,19 @@ START_TEST(test_symlinks_are_swapped)
     long reads;
     redisContext *c;
 
-    begin();
-    snprintf(old, sizeof old, "%s/old", folder);
-    snprintf(new, sizeof new, "%s/new", folder);
-    snprintf(data, sizeof data, "%s/..data", folder);
-    snprintf(beside, sizeof beside, "%s/..data_tmp", folder);
+    config_begin();
+    snprintf(old, sizeof old, "%s/old", config_folder());
+    snprintf(new, sizeof new, "%s/new", config_folder());
+    snprintf(data, sizeof data, "%s/..data", config_folder());
+    snprintf(beside, sizeof beside, "%s/..data_tmp", config_folder());
     MUST(mkdir(old, 0700) == 0 && mkdir(new, 0700) == 0);
     listen_with(", read_policy: REPLICA", "");
-    snprintf(text, sizeof text, "mv %s %s/redisroute.yaml", path, new);
+    snprintf(text, sizeof text, "mv %s %s/redisroute.yaml", config_path(), new);
     MUST(system(text) == 0);
     listen_with(", read_policy: MASTER", "");
-    snprintf(text, sizeof text, "mv %s %s/redisroute.yaml", path, old);
+    snprintf(text, sizeof text, "mv %s %s/redisroute.yaml", config_path(), old);
     MUST(system(text) == 0);
-    MUST(symlink("old", data) == 0 && symlink("..data/redisroute.yaml", path) == 0);
+    MUST(symlink("old", data) == 0 && symlink("..data/redisroute.yaml", config_path()) == 0);
     c = dial(listener);
     EXPECT(c, "OK", "SET %s v", key);
     EXPECT(c, "v", "GET %s", key);
@@ -453,7 +401,7 @@ START_TEST(test_symlinks_are_swapped)
         ck_assert(now_ms() < limit);
     }
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -463,20 +411,20 @@ START_TEST(test_a_policy_set_in_code_stays)
     long reads;
     redisContext *c;
 
-    begin();
+    config_begin();
     listen_with(", read_policy: MASTER", "");
     c = dial(listener);
     EXPECT(c, "OK", "SET %s v", key);
     ck_assert_int_eq(redisRouteSetReadPolicy(c, REDISROUTE_READ_REPLICA), REDIS_OK);
     freeReplyObject(redisCommand(c, "GET %s", key));
     listen_with(", read_policy: PREFER_MASTER", "");
-    UNTIL(log_says("version 2"));
+    UNTIL(config_log_says("version 2"));
     reads = calls(MASTERS, "get");
     for (int i = 0; i < DEPTH; i++)
         freeReplyObject(redisCommand(c, "GET %s", key));
     ck_assert_int_eq(calls(MASTERS, "get"), reads + DEPTH);
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 

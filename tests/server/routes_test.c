@@ -4,7 +4,6 @@
 #include <hiredis/hiredis.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include "../support/async_client.h"
 #include "../support/byte_client.h"
 #include "../support/cluster.h"
+#include "../support/config_file.h"
 #include "../support/die.h"
 #include "../support/expect.h"
 #include "../support/loop.h"
@@ -31,7 +31,6 @@ static const char listener[] = "127.0.0.9";
 static struct cluster *one, *two;
 static struct server *plain, *shadow;
 static int locked_port = 1;
-static char folder[64], path[96], log_path[96];
 
 static void setup(void)
 {
@@ -49,32 +48,15 @@ static void teardown(void)
     cluster_stop(two);
 }
 
-/* Every test is a process of its own, whose configuration is read at the first context. */
 static void begin(void)
 {
-    char text[128];
-
-    strcpy(folder, "/tmp/redisroute-routes-XXXXXX");
-    MUST(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/redisroute.yaml", folder);
-    snprintf(log_path, sizeof log_path, "%s/log", folder);
-    snprintf(text, sizeof text, "info:%s", log_path);
-    setenv("REDISROUTE_CONFIG", path, 1);
-    setenv("REDISROUTE_LOG", text, 1);
+    config_begin();
     for (int i = 0; i < MASTERS; i++) {
         free(cluster_command(one, i, "FLUSHALL"));
         free(cluster_command(two, i, "FLUSHALL"));
     }
     free(server_command(plain, "FLUSHALL"));
     free(server_command(shadow, "FLUSHALL"));
-}
-
-static void end(void)
-{
-    char text[128];
-
-    snprintf(text, sizeof text, "rm -r %s", folder);
-    MUST(system(text) == 0);
 }
 
 static const char usual[] = "routes:\n"
@@ -87,27 +69,20 @@ static const char usual[] = "routes:\n"
 /* In one step; `routes` is what is in prefix_routes. */
 static void route_by(const char *routes)
 {
-    char beside[128];
-    FILE *file;
-
-    snprintf(beside, sizeof beside, "%s.new", path);
-    file = fopen(beside, "w");
-    MUST(file);
-    fprintf(file,
-            "failover_timeout: 3s\n"
-            "clusters:\n"
-            "- {name: one, endpoints: [127.0.0.1:1, 127.0.0.1:%d, 127.0.0.1:%d]}\n"
-            "- {name: two, endpoints: [127.0.0.1:%d]}\n"
-            "- {name: plain, endpoints: [127.0.0.1:%d]}\n"
-            "- {name: shadow, endpoints: [127.0.0.1:%d]}\n"
-            "- {name: dead, endpoints: [127.0.0.1:1]}\n"
-            "- {name: locked, endpoints: [127.0.0.1:%d], password: hush}\n"
-            "listeners:\n- address: %s:%d\n  redis_proxy: &proxy\n"
-            "    settings: {op_timeout: 3s, enable_command_stats: true}\n"
-            "    prefix_routes:\n      %s\n- {address: '127.0.0.1:%d', redis_proxy: *proxy}\n",
-            cluster_port(one, 0), cluster_port(one, 1), cluster_port(two, 0), server_port(plain),
-            server_port(shadow), locked_port, listener, PORT, routes, PORT);
-    MUST(fclose(file) == 0 && rename(beside, path) == 0);
+    config_write("failover_timeout: 3s\n"
+                 "clusters:\n"
+                 "- {name: one, endpoints: [127.0.0.1:1, 127.0.0.1:%d, 127.0.0.1:%d]}\n"
+                 "- {name: two, endpoints: [127.0.0.1:%d]}\n"
+                 "- {name: plain, endpoints: [127.0.0.1:%d]}\n"
+                 "- {name: shadow, endpoints: [127.0.0.1:%d]}\n"
+                 "- {name: dead, endpoints: [127.0.0.1:1]}\n"
+                 "- {name: locked, endpoints: [127.0.0.1:%d], password: hush}\n"
+                 "listeners:\n- address: %s:%d\n  redis_proxy: &proxy\n"
+                 "    settings: {op_timeout: 3s, enable_command_stats: true}\n"
+                 "    prefix_routes:\n      %s\n- {address: '127.0.0.1:%d', redis_proxy: *proxy}\n",
+                 cluster_port(one, 0), cluster_port(one, 1), cluster_port(two, 0),
+                 server_port(plain), server_port(shadow), locked_port, listener, PORT, routes,
+                 PORT);
 }
 
 static redisContext *dial(void)
@@ -124,19 +99,6 @@ static redisContext *dial_routed(const char *routes)
     begin();
     route_by(routes);
     return dial();
-}
-
-static bool log_says(const char *words)
-{
-    char line[4096];
-    FILE *file = fopen(log_path, "r");
-    bool found = false;
-
-    while (file && fgets(line, sizeof line, file))
-        found = found || strstr(line, words);
-    if (file)
-        fclose(file);
-    return found;
 }
 
 /* What the owner of the key in that cluster has there. */
@@ -193,7 +155,7 @@ START_TEST(test_keys_go_by_their_prefixes)
            "return ARGV[1] .. ' ' .. redis.call('get', KEYS[1])");
     EXPECT_ERROR(c, "WRONGTYPE", "LPUSH b:1 x");
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -227,7 +189,7 @@ START_TEST(test_pipelines_keep_the_order)
     ck_assert_int_gt(calls(two, "incrby"), 0);
     ck_assert_int_gt(server_calls(plain, "incrby"), 0);
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -255,7 +217,7 @@ START_TEST(test_many_keys_are_split_and_merged)
     EXPECT(c, "OK", "RENAME p:from p:to");
     expect_at_plain("1", "to");
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -303,7 +265,7 @@ START_TEST(test_commands_without_keys)
     EXPECT(c, "0", "DBSIZE");
     EXPECT(c, "OK", "QUIT");
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -346,7 +308,7 @@ START_TEST(test_scan_finds_every_key_of_every_cluster)
     ck_assert_int_eq(found, 300);
     EXPECT(c, "-ERR invalid cursor", "SCAN abc");
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -371,7 +333,7 @@ START_TEST(test_without_a_catch_all)
     EXPECT_ERROR(c, "EXECABORT", "EXEC");
     EXPECT(c, "x", "GET a:1");
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -388,7 +350,7 @@ START_TEST(test_case_is_ignored_if_so_said)
     expect_at_plain("2", "l");
     expect_at(two, "3", "b");
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -422,7 +384,7 @@ START_TEST(test_reads_go_to_the_cluster_for_reads)
     /* Copies do not count twice. */
     EXPECT(c, "2", "DBSIZE");
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -455,7 +417,7 @@ START_TEST(test_mirrors_are_each_routes_own)
         free(text);
     }
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -530,7 +492,7 @@ START_TEST(test_transactions)
     EXPECT_ERROR(c, "CROSSSLOT", "WATCH a:1 p:1");
     EXPECT_ERROR(c, "EXEC without MULTI", "EXEC");
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -555,7 +517,7 @@ START_TEST(test_commands_that_block)
     EXPECT_NEXT(c, "before");
     pthread_join(thread, NULL);
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -580,7 +542,7 @@ START_TEST(test_messages)
     expect_at_plain("v", "1");
     redisFree(c);
     redisFree(other);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -612,7 +574,7 @@ START_TEST(test_state_of_the_connection_is_everywhere)
     ck_assert_ptr_null(strstr(list, "name=everywhere"));
     free(list);
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -627,7 +589,7 @@ START_TEST(test_configured_logins_are_each_clusters_own)
     EXPECT(c, "OK", "MSET l:1 v a:1 w");
     EXPECT(c, "v\nw", "MGET l:1 a:1");
     redisFree(c);
-    end();
+    config_end();
     server_stop(locked);
 }
 END_TEST
@@ -656,7 +618,7 @@ START_TEST(test_monitor_shows_all)
     expect_monitored(c, "\"a:seen\"", "\"MSET\" \"seen\"");
     redisFree(c);
     redisFree(other);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -672,7 +634,7 @@ START_TEST(test_notifications_come_from_all)
     EXPECT_NEXT(c, "pmessage\n__keyspace@0__:*\n__keyspace@0__:a:heard\nset");
     redisFree(c);
     redisFree(other);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -700,7 +662,7 @@ START_TEST(test_bytes_of_resp3)
     free(cluster_command(one, 1, "PUBLISH news hello"));
     BYTE_HEARS(c, ">3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$5\r\nhello\r\n");
     byte_close(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -722,7 +684,7 @@ START_TEST(test_nobody_at_home)
     LOOP_UNTIL(loop, client.connects == 1);
     ck_assert_int_eq(client.connect_status, REDIS_ERR);
     loop_destroy(loop);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -741,7 +703,7 @@ START_TEST(test_a_server_that_is_gone)
     EXPECT_ERROR(c, "(cluster locked)", "GET g:1");
     EXPECT(c, "w", "GET a:1");
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -760,7 +722,7 @@ START_TEST(test_a_time_limit_holds)
     c = dial();
     EXPECT(c, "v", "GET p:1");
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -786,7 +748,7 @@ START_TEST(test_a_cluster_that_is_not_there)
     }
     EXPECT_NEXT(c, "v");
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -802,7 +764,7 @@ START_TEST(test_a_server_that_restarts)
     EXPECT(c, "OK", "SET p:1 w");
     expect_at_plain("w", "1");
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -819,7 +781,7 @@ START_TEST(test_a_slot_moves_within_a_cluster)
     cluster_migrate(two, slot, 1 - from, from);
     EXPECT(c, "w", "GET b:wanderer");
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -849,7 +811,7 @@ START_TEST(test_a_child_goes_on)
     ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     expect_at(two, "child", "1");
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -867,7 +829,7 @@ START_TEST(test_what_was_accepted_is_sent_at_the_end)
     expect_at(one, "1", "a:last");
     expect_at(two, "2", "last");
     expect_at_plain("3", "last");
-    end();
+    config_end();
 }
 END_TEST
 
@@ -896,7 +858,7 @@ START_TEST(test_asynchronously)
     expect_at(two, "2", "1");
     async_close(&client);
     loop_destroy(loop);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -913,7 +875,7 @@ START_TEST(test_a_policy_of_the_program)
     ck_assert_int_eq(redisRouteSetReadPolicy(c, REDISROUTE_READ_MASTER), REDIS_OK);
     EXPECT(c, "v", "GET a:1");
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -991,7 +953,7 @@ START_TEST(test_routes_change_under_load)
     pthread_join(thread, NULL);
     ck_assert_uint_gt(load.replies, 0);
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -1001,11 +963,11 @@ START_TEST(test_bad_routes_change_nothing)
 
     EXPECT(c, "OK", "SET p:1 v");
     route_by("routes: [{prefix: 'p:', cluster: nowhere}]");
-    UNTIL(log_says("there is no cluster \"nowhere\""));
+    UNTIL(config_log_says("there is no cluster \"nowhere\""));
     EXPECT(c, "OK", "SET p:1 w");
     expect_at_plain("w", "1");
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 
@@ -1030,7 +992,7 @@ START_TEST(test_commands_are_counted_once)
     }
     free(text);
     redisFree(c);
-    end();
+    config_end();
 }
 END_TEST
 

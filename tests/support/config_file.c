@@ -62,6 +62,11 @@ const char *config_write_beside(const char *name, const char *text)
     return beside;
 }
 
+const char *config_folder(void)
+{
+    return folder;
+}
+
 const char *config_path(void)
 {
     return path;

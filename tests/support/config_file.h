@@ -14,6 +14,7 @@ void config_write(const char *format, ...) __attribute__((format(printf, 1, 2)))
 /* Another file in the folder; its path stays valid until the same name is written again. */
 const char *config_write_beside(const char *name, const char *text);
 
+const char *config_folder(void);
 const char *config_path(void);
 bool config_log_says(const char *words);
 
