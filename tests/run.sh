@@ -14,7 +14,8 @@
 #     --no-debian13   leaves the Debian 13 out: for developers; saves two gigabytes, and some minutes
 #     --quick         the first build alone, and no Debian 13
 #     --debian13      the Debian 13 alone
-#     --essential     without fuzzers and bindings, which need large packages; so it is in that tree
+#     --essential     without fuzzers, bindings and the budgets of tests/bench, which need large packages;
+#                     so it is in that tree
 #     --install       only installs the packages
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -174,7 +175,7 @@ essential_options=()
 essential_tests=()
 if [ "$essential" ]; then
     essential_options=(-DREDISROUTE_FUZZ=OFF)
-    essential_tests=(-LE '^bindings$')
+    essential_tests=(-LE '^(bindings|bench)$')
 fi
 
 [ ! "$debian13" ] || prepare_debian13

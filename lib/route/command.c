@@ -11,9 +11,6 @@
 #include "base/word.h"
 #include "route/command_table.inc"
 
-const struct command *const command_table = table;
-const unsigned command_rows = TABLE_ROWS;
-
 #define APART __attribute__((noinline))
 
 /* Sets the bit in which a letter's lower case differs from its upper case. */

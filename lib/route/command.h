@@ -123,6 +123,7 @@ struct command {
     int16_t arity; /* words, the name included; -n: at least n */
     uint8_t key_spec_count;
     uint8_t subcommand_count;
+    uint16_t number;  /* of the row, its index in the table; 0: it is not the table's */
     const char *name; /* lower case; a subcommand's is "container|subcommand" */
     const struct command *subcommands;
     const struct key_spec *key_specs;
@@ -136,17 +137,6 @@ const struct command *command_lookup(const struct bytes *argv, int argc);
 /* The row of the subcommand that argv[1] names, else the container's own. */
 const struct command *command_subcommand(const struct command *container, const struct bytes *argv,
                                          int argc);
-
-/* The number of a row, below command_rows; 0: it is not the table's, or NULL. */
-extern const struct command *const command_table;
-extern const unsigned command_rows;
-
-static inline unsigned command_row(const struct command *c)
-{
-    size_t row = ((uintptr_t)c - (uintptr_t)command_table) / sizeof *c;
-
-    return row < command_rows ? (unsigned)row : 0;
-}
 
 /* Argv indices of keys, both ends included. */
 struct key_range {

@@ -332,7 +332,7 @@ class Writer:
             rows.append(fields)
         for command in commands:
             rows += [self.row(s) for s in command.subcommands]
-        return rows
+        return [fields + [f".number = {i}"] for i, fields in enumerate(rows, 1)]
 
 
 def difference_lines(rules):

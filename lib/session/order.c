@@ -142,16 +142,19 @@ static const char *reply_bytes(const struct request *r)
     return r->in_link != NULL ? link_reply(r->in_link, r->in_position) : r->reply;
 }
 
-/* The first time for this command; and where reading the clock takes a call. */
+/* The first time for this command; and every time where reading the clock takes a call. */
 __attribute__((noinline)) void order_count_slowly(struct session *s, const struct command *c,
                                                   uint64_t issued, uint64_t how_many, bool success)
 {
-    unsigned row = command_row(c);
+    struct stats_upstream *upstream = s->cluster != NULL ? cluster_stats(s->cluster) : NULL;
+    unsigned row = c != NULL ? c->number : 0;
     struct stats_command *stats;
 
-    if (s->stats == NULL && (s->cluster == NULL || (s->stats = cluster_stats(s->cluster)) == NULL))
+    if (upstream == NULL)
         return;
-    stats = stats_command(s->stats, row, row != 0 ? c->name : "unknown");
+    if (ticks_counted)
+        s->stats = upstream;
+    stats = stats_command(upstream, row, row != 0 ? c->name : "unknown");
     if (stats != NULL)
         stats_answered(stats, issued, ticks_now(), how_many, success);
 }
@@ -159,9 +162,14 @@ __attribute__((noinline)) void order_count_slowly(struct session *s, const struc
 static __attribute__((noinline)) void count_answered(struct session *s, const struct request *r)
 {
     char first = reply_bytes(r)[0];
+    bool success = first != '-' && first != '!';
 
-    if (s->front == NULL && r->kind != REQUEST_OPENING && r->kind != REQUEST_LEAVING)
-        order_count(s, r->command, r->issued, 1, first != '-' && first != '!');
+    if (s->front != NULL || r->kind == REQUEST_OPENING || r->kind == REQUEST_LEAVING)
+        return;
+    if (r->command == NULL)
+        order_count_slowly(s, NULL, r->issued, 1, success);
+    else
+        order_count(s, r->command, r->issued, 1, success);
 }
 
 static void answered(struct session *s, struct request *r)

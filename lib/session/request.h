@@ -80,17 +80,18 @@ void order_push_copy(struct session *, const char *bytes, size_t length);
 void order_push_behind(struct session *, const struct link *, const char *bytes, size_t length);
 /* Drops replies at the head that the application does not want (CLIENT REPLY). */
 void order_purge(struct session *);
-/* For the statistics: a command that was issued then is answered now. */
+/* For the statistics: a command (NULL: one that is not in the table) that was issued then is
+ * answered now. */
 void order_count_slowly(struct session *, const struct command *, uint64_t issued,
                         uint64_t how_many, bool success);
+/* The same, of a command that is known. */
 static inline void order_count(struct session *s, const struct command *c, uint64_t issued,
                                uint64_t how_many, bool success)
 {
-    struct stats_command *stats = NULL;
+    struct stats_command *stats =
+        atomic_load_explicit(&s->stats->commands[c->number], memory_order_acquire);
 
-    if (s->stats != NULL)
-        stats = atomic_load_explicit(&s->stats->commands[command_row(c)], memory_order_acquire);
-    if (__builtin_expect(stats == NULL || !ticks_counted, 0))
+    if (__builtin_expect(stats == NULL, 0))
         order_count_slowly(s, c, issued, how_many, success);
     else
         stats_answered(stats, issued, ticks_of_processor(), how_many, success);

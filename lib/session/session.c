@@ -26,6 +26,7 @@ struct session *session_create(const struct session_settings *settings)
         return NULL;
     s->settings = *settings;
     s->fd = -1;
+    s->stats = &stats_none;
     s->policy = settings->read_policy;
     s->home = link_create(settings->host, settings->port);
     if (s->home == NULL) {

@@ -138,7 +138,7 @@ struct session {
     struct link **link_of_node; /* by node of the snapshot; NULL where there is none yet */
     struct topology *topology;
     struct cluster *cluster;
-    struct stats_upstream *stats; /* of the cluster; NULL: nothing was counted yet */
+    const struct stats_upstream *stats; /* of the cluster; stats_none: nothing was counted yet */
     uint64_t version; /* of the snapshot */
     struct argv argv; /* of the command being planned */
     struct reads *reads; /* NULL: only the master is read from */

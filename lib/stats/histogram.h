@@ -14,14 +14,13 @@ struct histogram {
     _Atomic uint64_t sum_us;
 };
 
+/* The two highest bits of a number, the first of which is 1, tell the buckets of a power apart; 0
+ * and 1 count as of the power of 2. */
 static inline unsigned histogram_bucket(uint64_t us)
 {
-    unsigned power, bucket;
+    unsigned below = 62 - (unsigned)__builtin_clzll(us | 2);
+    unsigned bucket = 2 * below + (unsigned)(us >> below);
 
-    if (us < 2)
-        return (unsigned)us;
-    power = 63 - (unsigned)__builtin_clzll(us);
-    bucket = 2 * power + (us >> (power - 1) & 1);
     return bucket < HISTOGRAM_BUCKETS ? bucket : HISTOGRAM_BUCKETS - 1;
 }
 

@@ -9,6 +9,7 @@ enum { LABELS_MOST = 2 * STATS_NAME_MOST + 256 };
 
 _Atomic uint64_t stats_counters[STATS_COUNTERS];
 _Atomic bool stats_commands_on;
+const struct stats_upstream stats_none;
 
 /* The head only ever changes to a new head: readers need no lock. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;

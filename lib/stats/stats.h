@@ -72,6 +72,9 @@ struct stats_upstream {
     char name[STATS_NAME_MOST];
 };
 
+/* In place of one where nothing was counted yet: it stays empty. */
+extern const struct stats_upstream stats_none;
+
 /* Whether commands are counted. */
 extern _Atomic bool stats_commands_on;
 

@@ -34,10 +34,9 @@ static inline uint64_t ticks_of_processor(void)
 #endif
 }
 
-/* Never 0. */
 static inline uint64_t ticks_now(void)
 {
-    return (__builtin_expect(ticks_counted, 1) ? ticks_of_processor() : ticks_of_kernel()) | 1;
+    return __builtin_expect(ticks_counted, 1) ? ticks_of_processor() : ticks_of_kernel();
 }
 
 /* What passed between two readings. 0 where a counter went backwards. */

@@ -4,100 +4,11 @@
 #
 #     tests/bench/bench.sh [BUILD-FOLDER]        build/ unless named; with tests built in it
 #
-# Instructions, system calls and allocations are exact: two runs that differ in nothing but the number
-# of commands are subtracted, and starting and ending drop out. Times are medians of several rounds.
-set -euo pipefail
-root=$(cd "$(dirname "$0")/../.." && pwd)
-build=${1:-$root/build}
-program=$build/tests/bench/get_bench
-preload=$(echo "$build"/preload/libhiredis.so.*)
+# Counts are exact; times are medians of several rounds.
+source "$(dirname "$0")/lib.sh"
 rounds=${ROUNDS:-9}
-
-for needed in valgrind strace redis-server redis-cli "$program" "$build/tests/cluster_main"; do
-    command -v "$needed" >/dev/null || { echo "missing: $needed" >&2; exit 1; }
-done
-
-work=$(mktemp -d)
-server=
-clean_up() {
-    [ -z "$server" ] || kill "$server" 2>/dev/null || true
-    exec {cluster_in}>&- || true
-    wait
-    rm -rf "$work"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM HUP
-
-# --- servers ---
-
-mkfifo "$work/cluster-input"
-"$build/tests/cluster_main" 3 <"$work/cluster-input" >"$work/cluster-ports" &
-exec {cluster_in}>"$work/cluster-input"
-
-start_server() {
-    while :; do
-        plain_port=$((11000 + RANDOM % 20000))
-        redis-server --port $plain_port --bind 127.0.0.1 --save '' --appendonly no \
-            --dir "$work" >"$work/log" 2>&1 &
-        server=$!
-        for _ in {1..100}; do
-            kill -0 $server 2>/dev/null || break # the port was taken
-            [ "$(redis-cli -p $plain_port ping 2>/dev/null)" != PONG ] || return 0
-            sleep 0.1
-        done
-    done
-}
-start_server
-until [ -s "$work/cluster-ports" ]; do
-    sleep 0.1
-done
-read -r cluster_port _ <"$work/cluster-ports"
-
-# --- one program, two worlds ---
-
-# run WORLD WRAPPER... -- WAY COUNT
-run() {
-    local world=$1 wrapper=() port=$plain_port environment=()
-    shift
-    while [ "$1" != -- ]; do
-        wrapper+=("$1")
-        shift
-    done
-    shift
-    case $world in
-    routed) port=$cluster_port environment=(LD_PRELOAD="$preload") ;;
-    passed) environment=(LD_PRELOAD="$preload") ;; # with the library, on the plain server
-    set) port=$cluster_port environment=(LD_PRELOAD="$preload" "$setting") ;; # routed, and that said
-    esac
-    "${wrapper[@]}" env "${environment[@]}" "$program" "$port" "$@"
-}
-
-# per_command COUNTER WORLD WAY: how much one GET adds to what the counter counts.
-per_command() {
-    local counter=$1 world=$2 way=$3 few many count=2000
-    few=$("$counter" "$world" "$way" $count)
-    many=$("$counter" "$world" "$way" $((2 * count)))
-    awk -v few="$few" -v many="$many" -v count=$count 'BEGIN {printf "%.2f", (many - few) / count}'
-}
-
-# Only of the program's own thread: that of the library sleeps in a system call of its own.
-system_calls() {
-    run "$1" strace -o "$work/calls" -- "$2" "$3" >/dev/null
-    wc -l <"$work/calls"
-}
-
-instructions() {
-    run "$1" valgrind --tool=callgrind --trace-children=yes --callgrind-out-file="$work/callgrind" \
-        --log-file="$work/valgrind.%p" -- "$2" "$3" >/dev/null
-    sed -n 's/.*Collected : \([0-9]*\).*/\1/p' "$work"/valgrind.* | tail -1
-    rm -f "$work"/valgrind.* "$work"/callgrind*
-}
-
-allocations() {
-    run "$1" valgrind --trace-children=yes --log-file="$work/valgrind.%p" -- "$2" "$3" >/dev/null
-    sed -n 's/.*total heap usage: \([0-9,]*\) allocs.*/\1/p' "$work"/valgrind.* | tail -1 | tr -d ,
-    rm -f "$work"/valgrind.*
-}
+needs strace
+start_servers
 
 median() {
     sort -n | awk '{n[NR] = $1} END {print n[int((NR + 1) / 2)]}'

@@ -338,6 +338,7 @@ static void renamed(void **state)
         p = parse(cases[i].text);
         assert_non_null(p.c);
         assert_string_equal(p.c->name, "m.x");
+        assert_int_equal(p.c->number, 0); /* not the table's */
         assert_int_equal(p.c->klass, cases[i].klass);
         arena_deinit(&p.arena);
     }

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "stats/stats.h"
+
 enum { WORDS_MAX = 32 };
 
 /* A command line; its words stand in blocks of exactly their size, so that a sanitizer sees a byte
@@ -102,6 +104,15 @@ static void test_every_row_is_found_by_its_name(void **state)
             *p = (char)tolower((unsigned char)*p);
         assert_ptr_equal(look_up(line), c);
     }
+}
+
+/* Counters of commands are kept in an array by these. */
+static void test_rows_are_numbered_in_their_order(void **state)
+{
+    (void)state;
+    assert_true(command_count() < STATS_ROWS);
+    for (size_t i = 0; i < command_count(); i++)
+        assert_int_equal(command_at(i)->number, i + 1);
 }
 
 /* One bit of a name changed is another name, unless it is the case of a letter. */
@@ -509,6 +520,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_row_is_found_by_its_name),
+        cmocka_unit_test(test_rows_are_numbered_in_their_order),
         cmocka_unit_test(test_no_row_is_found_by_a_name_that_is_nearly_its_own),
         cmocka_unit_test(test_every_row_holds_together),
         cmocka_unit_test(test_unknown_names_have_no_row),
