@@ -184,6 +184,15 @@ static void set_timeouts(const struct config *config, struct config_listener *l)
         l->connect_timeout_ms = l->cluster->connect_timeout_ms;
 }
 
+/* Envoy's bucket holds what falls into it in a second. */
+static void set_reconnect(const struct config *config, struct config_listener *l)
+{
+    if (l->reconnect.rate < 0 || settings_in_environment("reconnect_rate"))
+        l->reconnect = config->reconnect;
+    else
+        l->reconnect.burst = l->reconnect.rate;
+}
+
 /* A name without a password is a mistake; in the environment it is as if it were not set. */
 static bool check_login(struct reader *r, const struct login_text *text, const char *of)
 {
@@ -287,6 +296,7 @@ static bool complete(struct reader *r, struct config *config)
                                                  .op_timeout_ms = config->op_timeout_ms,
                                                  .failover_timeout_ms = shorter_timeout(config),
                                                  .connect_timeout_ms = config->connect_timeout_ms,
+                                                 .reconnect = config->reconnect,
                                                  .tls = config->tls.profile};
     config->logins_are_environments = login_in_environment();
     config->any_mirror = mirrors != NULL;
@@ -297,6 +307,7 @@ static bool complete(struct reader *r, struct config *config)
         set_routes(config, l, mirror, mirrors);
         l->logins = config_logins(config, l->cluster);
         set_timeouts(config, l);
+        set_reconnect(config, l);
         l->tls = config_tls_of(config, l->cluster);
         config->any_command_stats |= l->command_stats;
     }

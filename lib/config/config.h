@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CONFIG_MIRRORS_MOST = 8 };
+enum { CONFIG_MIRRORS_MOST = 8, CONFIG_RECONNECTS_MOST = 1000000 };
 
 struct config_address {
     const char *host; /* a name, or an address */
@@ -30,6 +30,12 @@ struct config_refresh {
     int64_t timeout_ms;           /* 0: not said */
     int64_t redirect_interval_ms; /* 0: not said */
     int64_t redirect_threshold;   /* redirects; -1: not said; 0: they bring no refresh */
+};
+
+/* How fast one process connects anew to a node that was lost. */
+struct config_reconnect {
+    int64_t rate;  /* connections a second; 0: any number */
+    int64_t burst; /* … and so many at once, when there were fewer before */
 };
 
 struct config_cluster {
@@ -93,6 +99,7 @@ struct config_listener {
     const struct config_login *logins; /* the cluster's, or the process' */
     int64_t failover_timeout_ms; /* these two: the process', bounded by what is said here */
     int64_t connect_timeout_ms;
+    struct config_reconnect reconnect; /* while it is being read, -1: the process' own */
     struct tls_profile *tls; /* NULL: none. The configuration's own */
     const struct reader_place *place;
 };
@@ -115,6 +122,7 @@ struct config {
     int64_t failover_timeout_ms;
     int64_t connect_timeout_ms;
     int64_t link_idle_timeout_ms; /* 0: links are kept */
+    struct config_reconnect reconnect;
     int read_policy;              /* enum read_policy */
     int64_t read_your_writes_ms;
     const char *zone; /* our availability zone; empty: unknown */

@@ -51,6 +51,12 @@ bool envoy_take_typed(struct reader *r, const struct yaml_node *node, const stru
 
 #define IN_LISTENER(member) offsetof(struct config_listener, member)
 
+static const struct field rate_limit_fields[] = {
+    {"connection_rate_limit_per_sec", take_number, IN_LISTENER(reconnect.rate), NULL, 1,
+     CONFIG_RECONNECTS_MOST, true},
+    {0},
+};
+
 static const struct field settings_fields_of_proxy[] = {
     {"op_timeout", take_duration, IN_LISTENER(op_timeout_ms), NULL, 1, DAY_MS, true},
     {"enable_redirection", take_switch, IN_LISTENER(redirection), NULL, 0, 0, false},
@@ -61,7 +67,7 @@ static const struct field settings_fields_of_proxy[] = {
     {"buffer_flush_timeout", take_any, 0, NULL, 0, 0, false},
     {"max_upstream_unknown_connections", take_any, 0, NULL, 0, 0, false},
     {"dns_cache_config", take_refused, 0, not_yet, 0, 0, false},
-    {"connection_rate_limit", take_refused, 0, not_yet, 0, 0, false},
+    {"connection_rate_limit", take_map, 0, rate_limit_fields, 0, 0, false},
     {0},
 };
 
@@ -346,8 +352,11 @@ struct config_listener *envoy_make_listener(struct reader *r)
     struct config_listener *listener = reader_make(r, sizeof *listener);
 
     if (listener != NULL)
-        *listener = (struct config_listener){
-            .host = "", .stat_prefix = "", .redirection = true, .read_policy = -1};
+        *listener = (struct config_listener){.host = "",
+                                             .stat_prefix = "",
+                                             .redirection = true,
+                                             .read_policy = -1,
+                                             .reconnect.rate = -1};
     return listener;
 }
 

@@ -11,6 +11,10 @@
 
 enum { HOUR_MS = 3600 * 1000, DAY_MS = 24 * HOUR_MS };
 
+/* A server that completes a TLS handshake in a millisecond has half of its time left for commands;
+ * and ten processes at once fit into the 511 connections that it lets wait (tcp-backlog). */
+enum { RECONNECTS_A_SECOND = 500, RECONNECTS_AT_ONCE = 50 };
+
 /* --- HOST:PORT,… or a list of them --- */
 
 /* Who writes a URL there may write a password. */
@@ -99,6 +103,8 @@ const struct field settings_fields[] = {
     {"failover_timeout", take_duration, AT(failover_timeout_ms), NULL, 0, DAY_MS, false},
     {"connect_timeout", take_duration, AT(connect_timeout_ms), NULL, 1, HOUR_MS, false},
     {"link_idle_timeout", take_duration, AT(link_idle_timeout_ms), NULL, 0, 365LL * DAY_MS, false},
+    {"reconnect_rate", take_number, AT(reconnect.rate), NULL, 0, CONFIG_RECONNECTS_MOST, false},
+    {"reconnect_burst", take_number, AT(reconnect.burst), NULL, 1, CONFIG_RECONNECTS_MOST, false},
     {"read_policy", take_choice, AT(read_policy), policies, 0, 0, false},
     {"read_your_writes", take_duration, AT(read_your_writes_ms), NULL, 0, DAY_MS, false},
     {"zone", take_text, AT(zone), NULL, 0, 0, false},
@@ -129,6 +135,8 @@ void settings_default(struct config *config)
     config->failover_timeout_ms = 30000; /* Redis' own failover needs 15 s and more by default */
     config->connect_timeout_ms = 5000;   /* Envoy's connect_timeout */
     config->link_idle_timeout_ms = 300000;
+    config->reconnect =
+        (struct config_reconnect){.rate = RECONNECTS_A_SECOND, .burst = RECONNECTS_AT_ONCE};
     config->zone = "";
     tls_default(&config->tls);
     config->mirror_fraction = 1000000;

@@ -96,9 +96,9 @@ static void lose(struct target *t, struct link *link)
 {
     int why = link->error;
 
-    link->must_close = false;
     close_link(link);
     session_link_lost(t->session, link, why);
+    link->must_close = false;
 }
 
 static void open_link(struct target *t, struct link *link)
@@ -106,6 +106,8 @@ static void open_link(struct target *t, struct link *link)
     const struct session_settings *s = &t->session->settings;
     const struct wire_settings settings = {.tls = s->tls, .tls_dialled = s->tls_dialled};
 
+    if (!session_link_may_open(t->session, link))
+        return;
     switch (wire_open(link, &settings)) {
     case WIRE_DONE:
         session_link_opened(t->session, link);
@@ -225,6 +227,7 @@ static void begin(struct target *t, int64_t now_ms)
         .port = address->port,
         .failover_timeout_ms = config->failover_timeout_ms,
         .connect_timeout_ms = config->connect_timeout_ms,
+        .reconnect = config->reconnect,
         .clock = clock_now_ms,
         .tls = config_tls_of(config, t->cluster),
         .tls_dialled = address->host,

@@ -59,6 +59,7 @@ struct link {
     bool named;  /* its address was looked up, and may be another one the next time */
     bool probe;  /* asks for the topology, carries nothing of the application's */
     bool must_close;
+    bool lost;   /* its connection was, or could not be had: the next needs a token of its node */
     bool reader; /* said READONLY: carries reads that a replica may answer, and nothing else */
     uint16_t node; /* in the session's snapshot; NODE_NONE: not a node of it */
     uint16_t port;

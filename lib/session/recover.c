@@ -1,5 +1,6 @@
 /* What becomes of parts when the ground moves: a connection is lost, or a newer
  * snapshot gives slots to other nodes. */
+#include "link/bucket.h"
 #include "session/deadline.h"
 #include "session/feed.h"
 #include "session/front.h"
@@ -294,7 +295,8 @@ void session_link_lost(struct session *s, struct link *link, int why)
     struct part *chain;
 
     count_lost(s, link);
-    if (!link->probe && (why != 0 || !link->must_close))
+    link->lost = why != 0 || !link->must_close;
+    if (!link->probe && link->lost)
         session_raise(s, EVENT_LINK_LOST, "connection to %s was lost: %s", link->name, reason(link, why));
     link->error = why;
     if (s->state == SESSION_ENDED)
@@ -344,6 +346,21 @@ void session_link_delayed(struct session *s, struct link *link, int64_t ms)
     for (struct part *part = link->waiting.head; part != NULL; part = part->next)
         if (part->wait_since == 0)
             part->wait_since = now;
+}
+
+/* A token that was taken stays the link's, until it is lost once more. */
+bool session_link_may_open(struct session *s, struct link *link)
+{
+    int64_t wait_ms = 0;
+
+    if (link->lost)
+        wait_ms = bucket_take(link->host, link->port, &s->settings.reconnect, session_now(s));
+    link->lost = false;
+    if (wait_ms == 0)
+        return true;
+    stats_add(STATS_LINKS_DELAYED, 1);
+    session_link_delayed(s, link, wait_ms);
+    return false;
 }
 
 static bool is_needed(const struct session *s, const struct link *link)

@@ -48,6 +48,7 @@ struct session_settings {
     int64_t failover_timeout_ms; /* how long a command waits for its slot to be served */
     int64_t connect_timeout_ms;
     int64_t link_idle_timeout_ms; /* 0: links are kept */
+    struct config_reconnect reconnect;
     clock_fn *clock;
     enum read_policy read_policy;
     int64_t read_your_writes_ms; /* how long reads of a slot stay with the master after a write */
@@ -238,6 +239,9 @@ int session_connect_error(const struct session *);
 void session_home_connected(struct session *);
 /* A link that is wanted cannot be opened yet: it is wanted again in so many milliseconds. */
 void session_link_delayed(struct session *, struct link *, int64_t ms);
+/* False: the node was lost, and it is not this link's turn to connect to it; it is wanted again when
+ * it is. */
+bool session_link_may_open(struct session *, struct link *);
 void session_link_opened(struct session *, struct link *);
 /* `why` is an errno value, 0 for end of file; link->out_received is set. */
 void session_link_lost(struct session *, struct link *, int why);

@@ -63,6 +63,7 @@ static void configure(struct session_settings *settings)
     settings->failover_timeout_ms = l->failover_timeout_ms;
     settings->connect_timeout_ms = l->connect_timeout_ms;
     settings->link_idle_timeout_ms = config->link_idle_timeout_ms;
+    settings->reconnect = l->reconnect;
     settings->read_policy = (enum read_policy)l->read_policy;
     settings->read_your_writes_ms = config->read_your_writes_ms;
     settings->zone = config->zone;

@@ -16,6 +16,7 @@ static void set_common(struct session_settings *settings, const struct config *c
     settings->failover_timeout_ms = l->failover_timeout_ms;
     settings->connect_timeout_ms = l->connect_timeout_ms;
     settings->link_idle_timeout_ms = config->link_idle_timeout_ms;
+    settings->reconnect = l->reconnect;
     settings->refresh = (struct config_refresh){.redirect_threshold = -1};
 }
 

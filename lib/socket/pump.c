@@ -33,9 +33,9 @@ static void lose(struct endpoint *ep, struct link *link)
 {
     int why = link->error;
 
-    link->must_close = false;
     pump_close(ep, link);
     session_link_lost(link->session, link, why);
+    link->must_close = false;
 }
 
 void pump_lose(struct endpoint *ep, struct link *link, int why)
@@ -71,8 +71,10 @@ static void open_link(struct endpoint *ep, struct link *link)
     ep->wire.tls_dialled = link->session->settings.tls_dialled;
     if (cluster != NULL && cluster_is_dead(cluster, link->host, link->port))
         link->error = EHOSTDOWN;
-    else
+    else if (session_link_may_open(link->session, link))
         r = wire_open(link, &ep->wire);
+    else
+        return;
     if (link->fd != -1) {
         if (!ep->wire.alone)
             keeper_start();

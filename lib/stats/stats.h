@@ -29,6 +29,7 @@ enum stats_counter {
     STATS_LINKS_OPENED,
     STATS_LINKS_LOST,    /* of those that were open */
     STATS_LINKS_FAILED,  /* that could not be opened */
+    STATS_LINKS_DELAYED, /* that were to be opened anew, and waited for a token of their node */
     STATS_RETRIES,       /* commands sent once more: refused, or on a connection that was lost */
     STATS_WAITS,         /* … after a pause */
     STATS_MIRROR_QUEUED, /* in the order of enum mirror_count */

@@ -74,12 +74,16 @@ static void our_own_form_says_the_same(void **state)
     assert_int_equal(config->mirror_count, 2);
     assert_string_equal(config->mirrors[1].host, "::1");
     assert_int_equal(l->op_timeout_ms, 250);
+    assert_int_equal(l->reconnect.rate, 30);
+    assert_int_equal(l->reconnect.burst, 30);
     assert_int_equal(l->read_policy, READ_PREFER_REPLICA);
     assert_non_null(l->mirrors->next);
     assert_int_equal(l->cluster->endpoint_count, 2);
     assert_string_equal(l->cluster->endpoints[1].host, "fd00::2");
     l = config_listener(config, "10.9.8.7", 6400);
     assert_int_equal(l->read_policy, READ_MASTER);
+    assert_int_equal(l->reconnect.rate, 20);
+    assert_int_equal(config->elsewhere.reconnect.burst, 5);
     assert_string_equal(l->mirrors->cluster->name, "shadow");
     assert_null(l->mirrors->next);
     assert_string_equal(config->elsewhere.mirrors->cluster->name, "127.0.0.1:7100");
@@ -128,6 +132,8 @@ static void nothing_is_a_configuration_too(void **state)
     assert_false(config->any_mirror);
     assert_int_equal(config->failover_timeout_ms, 30000);
     assert_true(config->elsewhere.redirection);
+    assert_int_equal(config->elsewhere.reconnect.rate, 500);
+    assert_int_equal(config->elsewhere.reconnect.burst, 50);
     config_destroy(config);
 }
 
@@ -185,6 +191,15 @@ static void wrong_is_refused_with_its_place_and_what_is_right(void **state)
          "f:1:31: mirror_exclude_read_commands: \"yes\" is not true or false"},
         {"mirror_fraction: 101",
          "f:1:18: mirror_fraction: \"101\" is not a percentage from 0 to 100"},
+        {"reconnect_rate: -1", "f:1:17: reconnect_rate: "},
+        {"reconnect_rate: 2000000",
+         "f:1:17: reconnect_rate: 2000000 is out of range; from 0 to 1000000 is possible"},
+        {"reconnect_burst: 0",
+         "f:1:18: reconnect_burst: 0 is out of range; from 1 to 1000000 is possible"},
+        {"listeners: [{address: '1.2.3.4:1', redis_proxy: {settings: {op_timeout: 1s, "
+         "connection_rate_limit: {connection_rate_limit_per_sec: 0}}}}]",
+         "listeners[0].redis_proxy.settings.connection_rate_limit.connection_rate_limit_per_sec: 0 "
+         "is out of range; from 1 to 1000000 is possible"},
         {"mirror: nowhere", "f:1:9: mirror: \"nowhere\" is not HOST:PORT"},
         {"zone: a\nzone: b", "f:2:1: zone: is given twice"},
         {"zone: a\n---\nzone: b", "f:3:7: zone is said already, in f:1"},
