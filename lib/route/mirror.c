@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/chance.h"
 #include "stats/stats.h"
 
 _Atomic unsigned mirror_mode;
@@ -68,16 +69,8 @@ bool mirror_wants(const struct config_mirror *mirror, const struct command *c)
 
 bool mirror_is_chosen(const struct config_mirror *mirror)
 {
-    static _Thread_local uint64_t state;
-
-    if (mirror->fraction >= MIRROR_FRACTION_WHOLE)
-        return true;
-    if (state == 0)
-        state = (uint64_t)(uintptr_t)&state | 1;
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (state >> 11) % MIRROR_FRACTION_WHOLE < mirror->fraction;
+    return mirror->fraction >= MIRROR_FRACTION_WHOLE ||
+           chance_draw() % MIRROR_FRACTION_WHOLE < mirror->fraction;
 }
 
 /* --- targets --- */
