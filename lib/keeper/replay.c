@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,6 +30,7 @@ enum {
     WINDOW_BYTES = 1024 * 1024, /* … and bytes */
     REPLY_BYTES_MOST = 64 * 1024 * 1024,
     EVENTS_MOST = 64,
+    COUNTING_MS = 50, /* at the end of the process, for what is left to be counted */
 };
 
 struct target {
@@ -48,11 +50,14 @@ static int target_count; /* that were heard of */
 static int epoll_of_links = -1;
 static struct buffer taken;
 static int64_t linger_until_ms;
+static void (*wake_keeper)(void);
+static _Atomic bool is_ending; /* the process: what is still there is dropped */
 
 void replay_configure(void (*wake)(void))
 {
     const struct config *config = config_get();
 
+    wake_keeper = wake;
     if (!config->off && config->any_mirror)
         mirror_turn_on((size_t)config->mirror_queue_bytes, wake);
     else
@@ -258,6 +263,18 @@ static void give_up(struct target *t, int64_t now_ms)
     t->retry_at_ms = now_ms + clock_jitter_ms(RETRY_MS);
 }
 
+/* The session itself answers what it lost. */
+static enum mirror_count outcome(const char *reply, size_t length)
+{
+    static const char lost[] = "-UNREACHABLE redisroute:";
+
+    if (reply[0] != '-')
+        return MIRROR_SENT;
+    return length >= sizeof lost - 1 && memcmp(reply, lost, sizeof lost - 1) == 0
+               ? MIRROR_DROPPED_LOST
+               : MIRROR_REFUSED;
+}
+
 /* The reply at the head of the order is whole: how it begins is all that is of interest. */
 static void drop_reply(struct target *t)
 {
@@ -268,7 +285,7 @@ static void drop_reply(struct target *t)
 
     while (left > 0 && (n = session_take(s, scratch, left < sizeof scratch ? left : sizeof scratch)) > 0) {
         if (first)
-            mirror_count(scratch[0] == '-' ? MIRROR_REFUSED : MIRROR_SENT, 1);
+            mirror_count(outcome(scratch, n), 1);
         first = false;
         left -= n;
     }
@@ -321,6 +338,13 @@ static void locked_out(struct target *t, int64_t now_ms)
     t->under_way = 0;
     give_up(t, now_ms);
     t->retry_at_ms = now_ms + LOCKED_MS;
+}
+
+static void end_target(struct target *t, int64_t now_ms)
+{
+    drop_pending(t, MIRROR_DROPPED_EXIT);
+    if (t->session != NULL)
+        give_up(t, now_ms);
 }
 
 static void advance_target(struct target *t, int64_t now_ms)
@@ -414,6 +438,8 @@ int64_t replay_advance(int poller, uint64_t data, int64_t now_ms)
     handle_events(now_ms);
     for (int i = 0; i < target_count; i++) {
         advance_target(&targets[i], now_ms);
+        if (atomic_load(&is_ending))
+            end_target(&targets[i], now_ms);
         outstanding += targets[i].pending_commands + targets[i].under_way;
         due = clock_earlier(due, due_of(&targets[i], now_ms));
     }
@@ -442,16 +468,27 @@ void replay_forget_all(void)
 
 /* --- the end of the process --- */
 
-/* The keeper runs on while exit() runs this. */
-__attribute__((destructor)) void replay_flush(void)
+static bool wait_for_queue(int64_t ms)
 {
     static const struct timespec moment = {.tv_nsec = 500000};
+    int64_t until = clock_now_ms() + ms;
+    bool idle;
+
+    while (!(idle = mirror_is_idle()) && clock_now_ms() < until)
+        nanosleep(&moment, NULL);
+    return idle;
+}
+
+/* The keeper runs on while exit() runs this. It is the one who knows what is left. */
+__attribute__((destructor)) void replay_flush(void)
+{
     static _Atomic bool done;
-    int64_t until;
 
     if (!mirror_is_on() || !keeper_is_running() || atomic_exchange(&done, true))
         return;
-    until = clock_now_ms() + config_get()->mirror_flush_timeout_ms;
-    while (!mirror_is_idle() && clock_now_ms() < until)
-        nanosleep(&moment, NULL);
+    if (wait_for_queue(config_get()->mirror_flush_timeout_ms))
+        return;
+    atomic_store(&is_ending, true);
+    wake_keeper();
+    wait_for_queue(COUNTING_MS);
 }

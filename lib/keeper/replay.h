@@ -16,7 +16,8 @@ void replay_configure(void (*wake)(void));
 int64_t replay_advance(int poller, uint64_t data, int64_t now_ms);
 /* In the child of a fork. */
 void replay_forget_all(void);
-/* Waits for the queue at the end of the process, once, as long as the configuration says. */
+/* Waits for the queue at the end of the process, once, as long as the configuration says; what is
+ * left then is dropped and counted. */
 void replay_flush(void);
 
 #endif

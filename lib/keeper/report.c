@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "keeper/file.h"
+#include "keeper/replay.h"
 #include "stats/stats.h"
 
 static pthread_mutex_t lock =
@@ -68,8 +69,11 @@ int64_t report_advance(int64_t now_ms)
     return due_ms;
 }
 
+/* What becomes of the mirror's queue is part of it. */
 __attribute__((destructor)) static void report_at_exit(void)
 {
-    if (atomic_load(&owner) == getpid())
-        write_report();
+    if (atomic_load(&owner) != getpid())
+        return;
+    replay_flush();
+    write_report();
 }

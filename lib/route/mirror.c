@@ -184,6 +184,7 @@ const char *mirror_count_name(enum mirror_count what)
         [MIRROR_DROPPED_ABORTED] = "dropped_aborted",
         [MIRROR_DROPPED_LOST] = "dropped_lost",
         [MIRROR_DROPPED_LOCKED] = "dropped_locked",
+        [MIRROR_DROPPED_EXIT] = "dropped_exit",
     };
 
     return names[what];

@@ -36,6 +36,7 @@ enum mirror_count {
     MIRROR_DROPPED_ABORTED,  /* of a transaction that was not executed, or may not have been */
     MIRROR_DROPPED_LOST,     /* under way to a target when that was given up */
     MIRROR_DROPPED_LOCKED,   /* the target wants a password */
+    MIRROR_DROPPED_EXIT,     /* not sent yet when the process had waited long enough at its end */
     MIRROR_COUNTS
 };
 

@@ -85,7 +85,7 @@ static const struct family families[] = {
     {"redisroute_waits_total", "Commands that were sent once more after a pause.", NULL,
      STATS_WAITS, STATS_WAITS},
     {"redisroute_mirrored_total", "Commands for the mirror, and what became of them.", "result",
-     STATS_MIRROR_QUEUED, STATS_MIRROR_DROPPED_LOCKED},
+     STATS_MIRROR_QUEUED, STATS_MIRROR_DROPPED_EXIT},
 };
 
 static const char *const label_of[] = {
@@ -114,6 +114,7 @@ static const char *const label_of[] = {
     [STATS_MIRROR_DROPPED_ABORTED] = "dropped_aborted",
     [STATS_MIRROR_DROPPED_LOST] = "dropped_lost",
     [STATS_MIRROR_DROPPED_LOCKED] = "dropped_locked",
+    [STATS_MIRROR_DROPPED_EXIT] = "dropped_exit",
 };
 
 /* What is told to whoever reads. NULL: does not care. */

@@ -251,6 +251,121 @@ START_TEST(test_a_child_sends_only_its_own)
 }
 END_TEST
 
+static void set_keys(redisContext *c, const char *name, int count)
+{
+    for (int i = 0; i < count; i++)
+        redisAppendCommand(c, "SET %s:%d v", name, i);
+    for (int i = 0; i < count; i++)
+        EXPECT_NEXT(c, "OK");
+}
+
+/* Else a server that forks for each of its clients had all of their commands copied, or none. */
+START_TEST(test_each_child_throws_its_own_dice)
+{
+    enum { CHILDREN = 64 }; /* they agree by chance once in 2^63 runs */
+    int status;
+    clean();
+    mirror_to(server_port(plain_mirror), 0);
+    setenv("REDISROUTE_MIRROR_FRACTION", "50", 1);
+    setenv("REDISROUTE_MIRROR_FLUSH_TIMEOUT", "30s", 1);
+    for (int i = 0; i < CHILDREN; i++) {
+        pid_t child = fork();
+        ck_assert_int_ge(child, 0);
+        if (child == 0) {
+            redisContext *c = connect_target(TARGET_CLUSTER);
+            set_keys(c, "dice", 1);
+            redisFree(c);
+            exit(0);
+        }
+        ck_assert_int_eq(waitpid(child, &status, 0), child);
+        ck_assert_int_eq(status, 0);
+    }
+    ck_assert_int_gt(server_calls(plain_mirror, "set"), 0);
+    ck_assert_int_lt(server_calls(plain_mirror, "set"), CHILDREN);
+}
+END_TEST
+
+/* The sum of what a statistics file says of the mirror's results that begin so. */
+static long mirrored(const char *path, const char *result)
+{
+    char line[4096], start[128];
+    long sum = 0;
+    FILE *file = fopen(path, "r");
+
+    ck_assert_ptr_nonnull(file);
+    snprintf(start, sizeof start, "redisroute_mirrored_total{result=\"%s", result);
+    while (fgets(line, sizeof line, file))
+        if (!strncmp(line, start, strlen(start)))
+            sum += atol(strrchr(line, ' '));
+    fclose(file);
+    return sum;
+}
+
+static void set_keys_in_a_process(const char *stats_file, int count)
+{
+    int status;
+    pid_t child = fork();
+
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        setenv("REDISROUTE_STATS_FILE", stats_file, 1);
+        redisContext *c = connect_target(TARGET_CLUSTER);
+        set_keys(c, "end", count);
+        redisFree(c);
+        exit(0);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+}
+
+static const struct {
+    enum fake_action action;
+    bool is_there;
+    const char *cause; /* of some at least */
+} ends[] = {
+    {FAKE_SILENCE, true, "dropped_exit"},
+    {FAKE_RESET, true, "dropped_lost"},
+    {FAKE_SILENCE, false, "dropped_exit"},
+};
+
+START_TEST(test_what_is_left_at_the_end_is_counted)
+{
+    enum { COUNT = 3000 }; /* more than are under way at once */
+    char path[] = "/tmp/redisroute-mirror-XXXXXX";
+    struct fake_node *node = fake_node_start();
+    int port = fake_node_port(node);
+    clean();
+    fake_node_on(node, "SET", (struct fake_rule){ends[_i].action, "", 0, 0, 0});
+    if (!ends[_i].is_there)
+        fake_node_stop(node);
+    close(mkstemp(path));
+    mirror_to(port, 0);
+    setenv("REDISROUTE_MIRROR_FLUSH_TIMEOUT", "100ms", 1);
+    set_keys_in_a_process(path, COUNT);
+    ck_assert_int_eq(mirrored(path, "queued"), COUNT);
+    ck_assert_int_eq(mirrored(path, "sent"), 0);
+    ck_assert_int_gt(mirrored(path, ends[_i].cause), 0);
+    ck_assert_int_eq(mirrored(path, "dropped_"), COUNT);
+    unlink(path);
+    if (ends[_i].is_there)
+        fake_node_stop(node);
+}
+END_TEST
+
+START_TEST(test_what_the_end_still_sent_is_in_the_statistics)
+{
+    char path[] = "/tmp/redisroute-mirror-XXXXXX";
+    clean();
+    close(mkstemp(path));
+    mirror_to(server_port(plain_mirror), 0);
+    setenv("REDISROUTE_MIRROR_FLUSH_TIMEOUT", "30s", 1);
+    set_keys_in_a_process(path, 20000);
+    ck_assert_int_eq(mirrored(path, "sent"), 20000);
+    ck_assert_int_eq(mirrored(path, "dropped_"), 0);
+    unlink(path);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("mirror");
@@ -263,5 +378,9 @@ int main(void)
     tcase_add_loop_test(tc, test_a_hostile_mirror, 0, sizeof hostilities / sizeof hostilities[0]);
     tcase_add_loop_test(tc, test_a_short_program_is_mirrored_to_its_end, 0, target_count());
     tcase_add_loop_test(tc, test_a_child_sends_only_its_own, 0, target_count());
+    tcase_add_test(tc, test_each_child_throws_its_own_dice);
+    tcase_add_loop_test(tc, test_what_is_left_at_the_end_is_counted, 0,
+                        sizeof ends / sizeof ends[0]);
+    tcase_add_test(tc, test_what_the_end_still_sent_is_in_the_statistics);
     return suite_run(suite);
 }
