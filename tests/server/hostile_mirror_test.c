@@ -74,7 +74,7 @@ static const struct mirror mirrors[] = {
     {.name = "never answers", .rule = {.action = FAKE_SILENCE}, .cause = "dropped_full"},
     {.name = "garbage",
      .rule = {.action = FAKE_ANSWER, .reply = "HTTP/1.0 400 Bad Request\r\n\r\n"},
-     .cause = "refused"},
+     .cause = "dropped_lost"},
     {.name = "moved to nowhere",
      .rule = {.action = FAKE_ANSWER, .reply = "-MOVED 1 127.0.0.1:1\r\n"}},
     {.name = "out of memory",
