@@ -49,8 +49,8 @@ static bool take_filters(struct reader *r, const struct yaml_node *node, const s
 
 static const struct field chain_fields[] = {
     {"filters", take_filters, 0, NULL, 0, 0, true},
-    {"filter_chain_match", take_any, 0, NULL, 0, 0, false},
-    {"name", take_any, 0, NULL, 0, 0, false},
+    {"filter_chain_match", take_any_map, 0, NULL, 0, 0, false},
+    READER_IGNORED("name", reader_text),
     {0},
 };
 
@@ -70,12 +70,17 @@ static bool take_chains(struct reader *r, const struct yaml_node *node, const st
     return reader_list(r, node, take_chain, into);
 }
 
+static const char *const directions[] = {"UNSPECIFIED", "INBOUND", "OUTBOUND", NULL};
+static const struct field traffic_direction = {.take = take_choice, .type = directions};
+
 static const struct field listener_fields[] = {
     {"address", take_listener_address, 0, NULL, 0, 0, true},
     {"redis_proxy", take_map, 0, envoy_proxy_fields, 0, 0, false},
     {"filter_chains", take_chains, 0, NULL, 0, 0, false},
-    {"name", take_any, 0, NULL, 0, 0, false},
-    {"stat_prefix", take_any, 0, NULL, 0, 0, false},
+    READER_IGNORED("name", reader_text),
+    READER_IGNORED("stat_prefix", reader_text),
+    READER_IGNORED("traffic_direction", traffic_direction),
+    READER_IGNORED("per_connection_buffer_limit_bytes", reader_size),
     {0},
 };
 
@@ -123,6 +128,8 @@ static const struct field static_fields[] = {
 };
 
 static const struct field own_fields[] = {
+    {"admin", take_any_map, 0, NULL, 0, 0, false},
+    {"node", take_any_map, 0, NULL, 0, 0, false},
     {"static_resources", take_map, 0, static_fields, 0, 0, false},
     {"listeners", take_listeners, 0, NULL, 0, 0, false},
     {"clusters", take_clusters, 0, NULL, 0, 0, false},
@@ -165,7 +172,7 @@ static bool take_operation(struct reader *r, const struct yaml_node *node, const
 static const struct field filter_patch_fields[] = {
     {"operation", take_operation, 0, NULL, 0, 0, true},
     {"value", envoy_take_filter, 0, NULL, 0, 0, true},
-    {"filter_class", take_any, 0, NULL, 0, 0, false},
+    READER_IGNORED("filter_class", reader_text),
     {0},
 };
 
@@ -208,15 +215,19 @@ static bool take_listener_port(struct reader *r, const struct yaml_node *node,
 static const struct field listener_match_fields[] = {
     {"name", take_listener_name, 0, NULL, 0, 0, false},
     {"port_number", take_listener_port, 0, NULL, 1, 65535, false},
-    {"filter_chain", take_any, 0, NULL, 0, 0, false},
-    {"listener_filter", take_any, 0, NULL, 0, 0, false},
+    {"filter_chain", take_any_map, 0, NULL, 0, 0, false},
+    READER_IGNORED("listener_filter", reader_text),
     {0},
 };
 
+static const char *const contexts[] = {"ANY",     "SIDECAR_INBOUND", "SIDECAR_OUTBOUND",
+                                       "GATEWAY", "WAYPOINT",        NULL};
+static const struct field patch_context = {.take = take_choice, .type = contexts};
+
 static const struct field filter_match_fields[] = {
     {"listener", take_map, 0, listener_match_fields, 0, 0, true},
-    {"context", take_any, 0, NULL, 0, 0, false},
-    {"proxy", take_any, 0, NULL, 0, 0, false},
+    READER_IGNORED("context", patch_context),
+    {"proxy", take_any_map, 0, NULL, 0, 0, false},
     {0},
 };
 
@@ -229,7 +240,7 @@ static const struct field filter_fields[] = {
 
 static const struct field cluster_fields[] = {
     {"apply_to", take_any, 0, NULL, 0, 0, true},
-    {"match", take_any, 0, NULL, 0, 0, false},
+    {"match", take_any_map, 0, NULL, 0, 0, false},
     {"patch", take_map, 0, cluster_patch_fields, 0, 0, true},
     {0},
 };
@@ -272,11 +283,14 @@ static bool take_patches(struct reader *r, const struct yaml_node *node, const s
     return reader_list(r, node, take_patch, into);
 }
 
+static const struct field patch_priority = {
+    .take = take_number, .least = INT32_MIN, .most = INT32_MAX};
+
 static const struct field spec_fields[] = {
     {"config_patches", take_patches, 0, NULL, 0, 0, true},
-    {"workload_selector", take_any, 0, NULL, 0, 0, false},
-    {"target_refs", take_any, 0, NULL, 0, 0, false},
-    {"priority", take_any, 0, NULL, 0, 0, false},
+    {"workload_selector", take_any_map, 0, NULL, 0, 0, false},
+    {"target_refs", take_any_list, 0, NULL, 0, 0, false},
+    READER_IGNORED("priority", patch_priority),
     {0},
 };
 
@@ -301,15 +315,17 @@ static bool take_version(struct reader *r, const struct yaml_node *node, const s
     (void)into;
     if (node->kind == YAML_SCALAR && strncmp(node->text, prefix, sizeof prefix - 1) == 0)
         return true;
-    return reader_refuse(r, node, "an EnvoyFilter is of networking.istio.io/v1alpha3");
+    return reader_refuse(r, node,
+                         "the one kind of document that is known here, besides those that "
+                         "have none, is EnvoyFilter, which is of networking.istio.io/v1alpha3");
 }
 
 static const struct field istio_fields[] = {
     {"api_version", take_version, 0, NULL, 0, 0, true},
     {"kind", take_kind, 0, NULL, 0, 0, true},
-    {"metadata", take_any, 0, NULL, 0, 0, false},
+    {"metadata", take_any_map, 0, NULL, 0, 0, false},
     {"spec", take_map, 0, spec_fields, 0, 0, true},
-    {"status", take_any, 0, NULL, 0, 0, false},
+    {"status", take_any_map, 0, NULL, 0, 0, false},
     {0},
 };
 
@@ -334,9 +350,41 @@ static bool note_settings(struct reader *r, const struct yaml_node *root,
     return true;
 }
 
+/* What a server of Kubernetes says when it is asked for several. */
+static bool take_item(struct reader *r, const struct yaml_node *node, const struct field *f,
+                      void *into)
+{
+    (void)f;
+    return reader_map(r, node, istio_fields, into);
+}
+
+static bool take_items(struct reader *r, const struct yaml_node *node, const struct field *f,
+                       void *into)
+{
+    (void)f;
+    return reader_list(r, node, take_item, into);
+}
+
+static const struct field list_fields[] = {
+    READER_IGNORED("api_version", reader_text),
+    READER_IGNORED("kind", reader_text),
+    {"metadata", take_any_map, 0, NULL, 0, 0, false},
+    {"items", take_items, 0, NULL, 0, 0, true},
+    {0},
+};
+
+static bool is_list(const struct yaml_node *root)
+{
+    const struct yaml_node *kind = reader_find(root, "kind");
+
+    return kind != NULL && kind->kind == YAML_SCALAR && strcmp(kind->text, "List") == 0;
+}
+
 bool document_read(struct reader *r, const struct yaml_node *root, struct document_given *given)
 {
     r->path[0] = '\0';
+    if (is_list(root))
+        return reader_map(r, root, list_fields, r->target);
     if (reader_find(root, "kind") != NULL || reader_find(root, "api_version") != NULL)
         return reader_map(r, root, istio_fields, r->target);
     return note_settings(r, root, given) && reader_map(r, root, own_fields, r->target);

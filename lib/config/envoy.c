@@ -19,7 +19,9 @@ static const char *const policies[] = {
     NULL,
 };
 
-static const char not_yet[] = "is not supported yet";
+static const char no_downstream[] =
+    "the program is not asked for a password here; what connections say to servers is "
+    "typed_extension_protocol_options of a cluster, or the settings username and password";
 
 /* --- typed_config --- */
 
@@ -30,20 +32,50 @@ static bool ends_with(const char *text, const char *end)
     return length >= wanted && strcmp(text + length - wanted, end) == 0;
 }
 
+/* A message without a type of its own: Struct, or TypedStruct, which says what it is. */
+struct untyped {
+    const char *type;
+    const struct yaml_node *value;
+};
+
+static const struct field untyped_fields[] = {
+    {"@type", take_any, 0, NULL, 0, 0, true},
+    {"type_url", take_text, offsetof(struct untyped, type), NULL, 0, 0, false},
+    {"value", take_node, offsetof(struct untyped, value), NULL, 0, 0, true},
+    {0},
+};
+
+static bool refuse_type(struct reader *r, const struct yaml_node *named, const char *example)
+{
+    return reader_refuse(r, named, "the type \"%.200s\" is not known here; expected is %s",
+                         named->text, example);
+}
+
+static bool take_untyped(struct reader *r, const struct yaml_node *node, const struct field *table,
+                         const char *type, const char *example, void *into)
+{
+    struct untyped read = {NULL, NULL};
+
+    if (!reader_map(r, node, untyped_fields, &read))
+        return false;
+    if (read.type != NULL && !ends_with(read.type, type))
+        return refuse_type(r, reader_find(node, "type_url"), example);
+    return reader_deeper(r, "value", read.value, table, into);
+}
+
 bool envoy_take_typed(struct reader *r, const struct yaml_node *node, const struct field *table,
                       const char *type, const char *example, void *into)
 {
-    const struct yaml_node *named = reader_find(node, "@type"), *value = reader_find(node, "value");
+    const struct yaml_node *named = reader_find(node, "@type");
 
     if (node->kind == YAML_MAP && named == NULL)
         return reader_refuse(r, node, "the field \"@type\" is missing, such as %s", example);
     if (named != NULL && named->kind != YAML_SCALAR)
         return reader_refuse(r, named, "\"@type\" is a text, such as %s", example);
-    if (named != NULL && ends_with(named->text, "Struct") && value != NULL)
-        return reader_deeper(r, "value", value, table, into);
+    if (named != NULL && ends_with(named->text, "Struct"))
+        return take_untyped(r, node, table, type, example, into);
     if (named != NULL && !ends_with(named->text, type))
-        return reader_refuse(r, named, "the type \"%.200s\" is not known here; expected is %s",
-                             named->text, example);
+        return refuse_type(r, named, example);
     return reader_map(r, node, table, into);
 }
 
@@ -62,11 +94,11 @@ static const struct field settings_fields_of_proxy[] = {
     {"enable_redirection", take_switch, IN_LISTENER(redirection), NULL, 0, 0, false},
     {"enable_command_stats", take_switch, IN_LISTENER(command_stats), NULL, 0, 0, false},
     {"read_policy", take_choice, IN_LISTENER(read_policy), policies, 0, 0, false},
-    {"enable_hashtagging", take_any, 0, NULL, 0, 0, false},
-    {"max_buffer_size_before_flush", take_any, 0, NULL, 0, 0, false},
-    {"buffer_flush_timeout", take_any, 0, NULL, 0, 0, false},
-    {"max_upstream_unknown_connections", take_any, 0, NULL, 0, 0, false},
-    {"dns_cache_config", take_refused, 0, not_yet, 0, 0, false},
+    READER_IGNORED("enable_hashtagging", reader_switch),
+    READER_IGNORED("max_buffer_size_before_flush", reader_size),
+    READER_IGNORED("buffer_flush_timeout", reader_duration),
+    READER_IGNORED("max_upstream_unknown_connections", reader_size),
+    {"dns_cache_config", take_any_map, 0, NULL, 0, 0, false},
     {"connection_rate_limit", take_map, 0, rate_limit_fields, 0, 0, false},
     {0},
 };
@@ -104,7 +136,7 @@ static bool take_fraction(struct reader *r, const struct yaml_node *node, const 
 
 static const struct field runtime_fields[] = {
     {"default_value", take_fraction, 0, NULL, 0, 0, true},
-    {"runtime_key", take_any, 0, NULL, 0, 0, false},
+    READER_IGNORED("runtime_key", reader_text),
     {0},
 };
 
@@ -198,7 +230,7 @@ static const struct field route_fields[] = {
 /* Without a prefix there is nothing to remove. */
 static const struct field catch_all_fields[] = {
     {"prefix", take_no_prefix, 0, NULL, 0, 0, false},
-    {"remove_prefix", take_any, 0, NULL, 0, 0, false},
+    READER_IGNORED("remove_prefix", reader_switch),
     {NULL, NULL, 0, route_fields, 0, 0, false},
 };
 
@@ -289,17 +321,25 @@ static bool take_prefix_routes(struct reader *r, const struct yaml_node *node,
     return true;
 }
 
+static bool take_faults(struct reader *r, const struct yaml_node *node, const struct field *f,
+                        void *into)
+{
+    if (!take_any_list(r, node, f, into))
+        return false;
+    return node->count == 0 || reader_refuse(r, node, "faults are not injected here; leave it out");
+}
+
 const struct field envoy_proxy_fields[] = {
     {"stat_prefix", take_text, IN_LISTENER(stat_prefix), NULL, 0, 0, false},
     {"settings", take_map, 0, settings_fields_of_proxy, 0, 0, true},
     {"prefix_routes", take_prefix_routes, 0, NULL, 0, 0, true},
-    {"latency_in_micros", take_any, 0, NULL, 0, 0, false},
-    {"downstream_auth_password", take_refused, 0, not_yet, 0, 0, false},
-    {"downstream_auth_passwords", take_refused, 0, not_yet, 0, 0, false},
-    {"downstream_auth_username", take_refused, 0, not_yet, 0, 0, false},
-    {"external_auth_provider", take_refused, 0, not_yet, 0, 0, false},
-    {"custom_commands", take_refused, 0, not_yet, 0, 0, false},
-    {"faults", take_refused, 0, not_yet, 0, 0, false},
+    READER_IGNORED("latency_in_micros", reader_switch),
+    {"downstream_auth_password", take_refused, 0, no_downstream, 0, 0, false},
+    {"downstream_auth_passwords", take_refused, 0, no_downstream, 0, 0, false},
+    {"downstream_auth_username", take_refused, 0, no_downstream, 0, 0, false},
+    {"external_auth_provider", take_refused, 0, no_downstream, 0, 0, false},
+    {"custom_commands", take_any_texts, 0, NULL, 0, 0, false},
+    {"faults", take_faults, 0, NULL, 0, 0, false},
     {"@type", take_any, 0, NULL, 0, 0, false},
     {0},
 };
@@ -392,8 +432,9 @@ static const struct field socket_fields[] = {
     {"address", take_text, offsetof(struct socket_address, address), NULL, 0, 0, true},
     {"port_value", take_number, offsetof(struct socket_address, port), NULL, 1, 65535, true},
     {"protocol", take_choice, offsetof(struct socket_address, protocol), protocols, 0, 0, false},
-    {"resolver_name", take_refused, 0, not_yet, 0, 0, false},
-    {"ipv4_compat", take_any, 0, NULL, 0, 0, false},
+    {"resolver_name", take_refused, 0, "names are looked up as the system does it; leave it out", 0,
+     0, false},
+    READER_IGNORED("ipv4_compat", reader_switch),
     {0},
 };
 
@@ -454,16 +495,20 @@ static bool take_endpoint_address(struct reader *r, const struct yaml_node *node
 
 static const struct field endpoint_fields[] = {
     {"address", take_endpoint_address, 0, NULL, 0, 0, true},
-    {"hostname", take_any, 0, NULL, 0, 0, false},
-    {"health_check_config", take_any, 0, NULL, 0, 0, false},
+    READER_IGNORED("hostname", reader_text),
+    {"health_check_config", take_any_map, 0, NULL, 0, 0, false},
     {0},
 };
 
+static const char *const health_statuses[] = {"UNKNOWN", "HEALTHY",  "UNHEALTHY", "DRAINING",
+                                              "TIMEOUT", "DEGRADED", NULL};
+static const struct field health_status = {.take = take_choice, .type = health_statuses};
+
 static const struct field lb_endpoint_fields[] = {
     {"endpoint", take_map, 0, endpoint_fields, 0, 0, true},
-    {"health_status", take_any, 0, NULL, 0, 0, false},
-    {"load_balancing_weight", take_any, 0, NULL, 0, 0, false},
-    {"metadata", take_any, 0, NULL, 0, 0, false},
+    READER_IGNORED("health_status", health_status),
+    READER_IGNORED("load_balancing_weight", reader_size),
+    {"metadata", take_any_map, 0, NULL, 0, 0, false},
     {0},
 };
 
@@ -483,9 +528,9 @@ static bool take_lb_endpoints(struct reader *r, const struct yaml_node *node, co
 
 static const struct field locality_fields[] = {
     {"lb_endpoints", take_lb_endpoints, 0, NULL, 0, 0, true},
-    {"locality", take_any, 0, NULL, 0, 0, false},
-    {"load_balancing_weight", take_any, 0, NULL, 0, 0, false},
-    {"priority", take_any, 0, NULL, 0, 0, false},
+    {"locality", take_any_map, 0, NULL, 0, 0, false},
+    READER_IGNORED("load_balancing_weight", reader_size),
+    READER_IGNORED("priority", reader_size),
     {0},
 };
 
@@ -505,8 +550,8 @@ static bool take_localities(struct reader *r, const struct yaml_node *node, cons
 
 static const struct field assignment_fields[] = {
     {"endpoints", take_localities, 0, NULL, 0, 0, true},
-    {"cluster_name", take_any, 0, NULL, 0, 0, false},
-    {"policy", take_any, 0, NULL, 0, 0, false},
+    READER_IGNORED("cluster_name", reader_text),
+    {"policy", take_any_map, 0, NULL, 0, 0, false},
     {0},
 };
 
@@ -544,8 +589,8 @@ static const struct field refresh_fields[] = {
      DAY_MS, false},
     {"redirect_refresh_threshold", take_number, IN_CLUSTER(refresh.redirect_threshold), NULL, 0,
      UINT32_MAX, false},
-    {"failure_refresh_threshold", take_any, 0, NULL, 0, 0, false},
-    {"host_degraded_refresh_threshold", take_any, 0, NULL, 0, 0, false},
+    READER_IGNORED("failure_refresh_threshold", reader_size),
+    READER_IGNORED("host_degraded_refresh_threshold", reader_size),
     {"@type", take_any, 0, NULL, 0, 0, false},
     {0},
 };
@@ -587,6 +632,20 @@ static bool take_type(struct reader *r, const struct yaml_node *node, const stru
     return take_choice(r, node, &of, &ignored);
 }
 
+static const char *const lb_policies[] = {"ROUND_ROBIN",
+                                          "LEAST_REQUEST",
+                                          "RING_HASH",
+                                          "RANDOM",
+                                          "MAGLEV",
+                                          "CLUSTER_PROVIDED",
+                                          "LOAD_BALANCING_POLICY_CONFIG",
+                                          NULL};
+static const struct field lb_policy = {.take = take_choice, .type = lb_policies};
+
+static const char *const dns_lookup_families[] = {"AUTO",         "V4_ONLY", "V6_ONLY",
+                                                  "V4_PREFERRED", "ALL",     NULL};
+static const struct field dns_lookup_family = {.take = take_choice, .type = dns_lookup_families};
+
 static const struct field cluster_fields[] = {
     {"name", take_text, IN_CLUSTER(name), NULL, 0, 0, true},
     {"connect_timeout", take_duration, IN_CLUSTER(connect_timeout_ms), NULL, 1, HOUR_MS, false},
@@ -594,17 +653,29 @@ static const struct field cluster_fields[] = {
     {"endpoints", take_short_endpoints, 0, NULL, 0, 0, false},
     {"cluster_type", take_map, 0, type_fields, 0, 0, false},
     {"type", take_type, 0, NULL, 0, 0, false},
-    {"lb_policy", take_any, 0, NULL, 0, 0, false},
-    {"alt_stat_name", take_any, 0, NULL, 0, 0, false},
-    {"circuit_breakers", take_any, 0, NULL, 0, 0, false},
-    {"dns_lookup_family", take_any, 0, NULL, 0, 0, false},
-    {"dns_refresh_rate", take_any, 0, NULL, 0, 0, false},
-    {"health_checks", take_any, 0, NULL, 0, 0, false},
-    {"metadata", take_any, 0, NULL, 0, 0, false},
-    {"outlier_detection", take_any, 0, NULL, 0, 0, false},
-    {"per_connection_buffer_limit_bytes", take_any, 0, NULL, 0, 0, false},
-    {"respect_dns_ttl", take_any, 0, NULL, 0, 0, false},
-    {"upstream_connection_options", take_any, 0, NULL, 0, 0, false},
+    READER_IGNORED("lb_policy", lb_policy),
+    READER_IGNORED("alt_stat_name", reader_text),
+    {"circuit_breakers", take_any_map, 0, NULL, 0, 0, false},
+    READER_IGNORED("dns_lookup_family", dns_lookup_family),
+    READER_IGNORED("dns_refresh_rate", reader_duration),
+    {"dns_failure_refresh_rate", take_any_map, 0, NULL, 0, 0, false},
+    READER_IGNORED("dns_jitter", reader_duration),
+    {"dns_resolution_config", take_any_map, 0, NULL, 0, 0, false},
+    {"typed_dns_resolver_config", take_any_map, 0, NULL, 0, 0, false},
+    READER_IGNORED("use_tcp_for_dns_lookups", reader_switch),
+    {"common_lb_config", take_any_map, 0, NULL, 0, 0, false},
+    {"load_balancing_policy", take_any_map, 0, NULL, 0, 0, false},
+    {"preconnect_policy", take_any_map, 0, NULL, 0, 0, false},
+    {"track_cluster_stats", take_any_map, 0, NULL, 0, 0, false},
+    READER_IGNORED("wait_for_warm_on_init", reader_switch),
+    READER_IGNORED("ignore_health_on_host_removal", reader_switch),
+    READER_IGNORED("close_connections_on_host_health_failure", reader_switch),
+    {"health_checks", take_any_list, 0, NULL, 0, 0, false},
+    {"metadata", take_any_map, 0, NULL, 0, 0, false},
+    {"outlier_detection", take_any_map, 0, NULL, 0, 0, false},
+    READER_IGNORED("per_connection_buffer_limit_bytes", reader_size),
+    READER_IGNORED("respect_dns_ttl", reader_switch),
+    {"upstream_connection_options", take_any_map, 0, NULL, 0, 0, false},
     {"transport_socket", take_transport_socket, IN_CLUSTER(tls), NULL, 0, 0, false},
     TLS_FIELDS(struct config_cluster, tls),
     {"transport_socket_matches", take_refused, 0, "is not supported; a transport_socket is", 0, 0,

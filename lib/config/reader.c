@@ -235,6 +235,56 @@ bool take_any(struct reader *r, const struct yaml_node *node, const struct field
     return true;
 }
 
+bool take_ignored(struct reader *r, const struct yaml_node *node, const struct field *f, void *into)
+{
+    const struct field *as = f->type;
+    union {
+        int64_t number;
+        const char *text;
+        int choice;
+        bool on;
+    } ignored;
+
+    (void)into;
+    return yaml_is_null(node) || as->take(r, node, as, &ignored);
+}
+
+const struct field reader_switch = {.take = take_switch};
+const struct field reader_duration = {.take = take_duration};
+const struct field reader_size = {.take = take_number, .least = 0, .most = UINT32_MAX};
+const struct field reader_text = {.take = take_text};
+
+bool take_any_map(struct reader *r, const struct yaml_node *node, const struct field *f, void *into)
+{
+    (void)f;
+    (void)into;
+    return node->kind == YAML_MAP || yaml_is_null(node) || refuse_kind(r, node, "a map");
+}
+
+bool take_any_list(struct reader *r, const struct yaml_node *node, const struct field *f,
+                   void *into)
+{
+    (void)f;
+    (void)into;
+    return node->kind == YAML_LIST || yaml_is_null(node) || refuse_kind(r, node, "a list");
+}
+
+static bool ignore_text(struct reader *r, const struct yaml_node *node, const struct field *f,
+                        void *into)
+{
+    static const struct field text = {.take = take_ignored, .type = &reader_text};
+
+    (void)f;
+    return take_ignored(r, node, &text, into);
+}
+
+bool take_any_texts(struct reader *r, const struct yaml_node *node, const struct field *f,
+                    void *into)
+{
+    (void)f;
+    return reader_list(r, node, ignore_text, into);
+}
+
 bool take_refused(struct reader *r, const struct yaml_node *node, const struct field *f, void *into)
 {
     (void)into;

@@ -57,8 +57,20 @@ reader_take take_text;     /* const char *, in the arena */
 reader_take take_choice;   /* int; `type` is a NULL-terminated list of names */
 reader_take take_map;      /* the structure itself; `type` is its table */
 reader_take take_node;     /* const struct yaml_node *, for later */
-reader_take take_any;      /* nothing: it has no meaning here */
+reader_take take_any;      /* nothing: it has no meaning here, or was looked at before */
+reader_take take_ignored;  /* nothing, but it is checked: `type` is a field that it could be */
+reader_take take_any_map;  /* nothing, but a map it has to be, … */
+reader_take take_any_list; /* … or a list, … */
+reader_take take_any_texts; /* … of texts */
 reader_take take_refused;  /* nothing; `type` says why */
+
+/* A field that is done the library's own way, or has no meaning here, and is checked all the same.
+ * To leave the value out is always right. */
+#define READER_IGNORED(name, as)                                                                   \
+    {                                                                                              \
+        name, take_ignored, 0, &(as), 0, 0, false                                                  \
+    }
+extern const struct field reader_switch, reader_duration, reader_size, reader_text;
 
 bool reader_map(struct reader *, const struct yaml_node *, const struct field *, void *into);
 /* Each item of a list, by `take`, which makes its own place for it. */

@@ -238,6 +238,100 @@ static void wrong_is_refused_with_its_place_and_what_is_right(void **state)
     }
 }
 
+#define WITH_PROXY(settings, more)                                                                 \
+    "listeners: [{address: 1.2.3.4:1, redis_proxy: {settings: {op_timeout: 1s, " settings          \
+    "}, prefix_routes: {catch_all_route: {cluster: 'outbound|1||h'}}, " more "}}]"
+#define WITH_CLUSTER(more) "clusters: [{name: a, endpoints: [x:1], " more "}]"
+#define WITH_PATCH(match)                                                                          \
+    "{kind: EnvoyFilter, apiVersion: networking.istio.io/v1alpha3, spec: {configPatches: "         \
+    "[{applyTo: NETWORK_FILTER, match: {listener: {portNumber: 1}, " match "}, patch: "            \
+    "{operation: REPLACE, value: {name: envoy.redis_proxy, typed_config: {'@type': "               \
+    "a.TypedStruct, type_url: a.RedisProxy, value: {settings: {op_timeout: 1s}, prefix_routes: "   \
+    "{catch_all_route: {cluster: 'outbound|1||h'}}}}}}}]}}"
+
+static void what_has_no_effect_is_checked_all_the_same(void **state)
+{
+    static const struct {
+        const char *text, *complaint;
+    } rows[] = {
+        {WITH_PROXY("enable_hashtagging: 5s", ""),
+         "settings.enable_hashtagging: \"5s\" is not true or false"},
+        {WITH_PROXY("buffer_flush_timeout: 3", ""),
+         "settings.buffer_flush_timeout: \"3\" is not a duration: a number and its unit"},
+        {WITH_PROXY("max_upstream_unknown_connections: many", ""),
+         "settings.max_upstream_unknown_connections: \"many\" is not a whole number"},
+        {WITH_PROXY("max_buffer_size_before_flush: -1", ""),
+         "max_buffer_size_before_flush: -1 is out of range; from 0 to 4294967295 is possible"},
+        {WITH_PROXY("dns_cache_config: V4_ONLY", ""),
+         "settings.dns_cache_config: \"V4_ONLY\" is not a map"},
+        {WITH_PROXY("", "custom_commands: [{a: b}]"),
+         "custom_commands[0]: is a map; expected is a text"},
+        {WITH_PROXY("", "latency_in_micros: 1"), "latency_in_micros: \"1\" is not true or false"},
+        {WITH_PROXY("", "faults: [{fault_type: ERROR}]"),
+         "faults: faults are not injected here; leave it out"},
+        {WITH_PROXY("", "downstream_auth_password: {inline_string: x}"),
+         "downstream_auth_password: the program is not asked for a password here; what "
+         "connections say to servers is typed_extension_protocol_options of a cluster"},
+        {WITH_CLUSTER("lb_policy: BANANA"),
+         "clusters[0].lb_policy: \"BANANA\" is not one of ROUND_ROBIN, "},
+        {WITH_CLUSTER("dns_lookup_family: [V4_ONLY]"),
+         "clusters[0].dns_lookup_family: is a list; expected is one of AUTO, V4_ONLY, "},
+        {WITH_CLUSTER("health_checks: {timeout: 1s}"),
+         "clusters[0].health_checks: is a map; expected is a list"},
+        {WITH_CLUSTER("dns_refresh_rate: 5"), "clusters[0].dns_refresh_rate: \"5\" is not a "},
+        {WITH_PATCH("context: OUTBOUND"), "match.context: \"OUTBOUND\" is not one of ANY, "},
+        {"{kind: EnvoyFilter, apiVersion: networking.istio.io/v1alpha3, spec: {configPatches: "
+         "[{applyTo: NETWORK_FILTER, match: {listener: {portNumber: 1}}, patch: {operation: ADD, "
+         "value: {name: envoy.redis_proxy, typed_config: {'@type': a.TypedStruct, type_url: "
+         "a.TcpProxy, value: {}}}}}]}}",
+         "typed_config: the type \"a.TcpProxy\" is not known here; expected is type.googleapis"},
+        {"{apiVersion: v1, kind: Service}",
+         "f:1:14: apiVersion: the one kind of document that is known here"},
+        {"{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Service}]}",
+         "items[0].apiVersion: the one kind of document that is known here"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct complaint complaint = {""};
+        struct config *config = config_parse("f", rows[i].text, strlen(rows[i].text), &complaint);
+
+        if (config != NULL)
+            fail_msg("%s: was taken", rows[i].text);
+        if (strstr(complaint.text, rows[i].complaint) == NULL)
+            fail_msg("%s:\n    %s\nand not\n    %s", rows[i].text, complaint.text,
+                     rows[i].complaint);
+    }
+}
+
+static void what_envoy_knows_and_needs_nothing_here_is_taken(void **state)
+{
+    static const char *const texts[] = {
+        WITH_PROXY("enable_hashtagging: true, buffer_flush_timeout: 0.003s, "
+                   "max_buffer_size_before_flush: 1024, max_upstream_unknown_connections: '5', "
+                   "dns_cache_config: {name: cache, dns_lookup_family: V4_ONLY}",
+                   "latency_in_micros: true, custom_commands: [FT.SEARCH], faults: []"),
+        WITH_CLUSTER("type: STRICT_DNS, lb_policy: CLUSTER_PROVIDED, dns_lookup_family: V4_ONLY, "
+                     "dns_failure_refresh_rate: {base_interval: 1s}, dns_jitter: 1s, "
+                     "typed_dns_resolver_config: {name: cares}, common_lb_config: {}, "
+                     "load_balancing_policy: {}, preconnect_policy: {}, metadata: , "
+                     "health_checks: [{timeout: 1s}], respect_dns_ttl: true"),
+        WITH_PATCH("context: SIDECAR_OUTBOUND, proxy: {metadata: {}}"),
+        "{apiVersion: v1, kind: List, metadata: {}, items: [" WITH_PATCH("context: ANY") "]}",
+        "{admin: {address: {}}, node: {id: a}, static_resources: {listeners: []}}",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct complaint complaint = {""};
+        struct config *config = config_parse("f", texts[i], strlen(texts[i]), &complaint);
+
+        if (config == NULL)
+            fail_msg("%s:\n    %s", texts[i], complaint.text);
+        config_destroy(config);
+    }
+}
+
 #define IN_CLUSTER "clusters: [{name: a, endpoints: [x:1], "
 #define IN_OPTIONS                                                                                 \
     IN_CLUSTER "typed_extension_protocol_options: {envoy.filters.network.redis_proxy: "            \
@@ -474,6 +568,8 @@ int main(void)
         cmocka_unit_test(nothing_is_a_configuration_too),
         cmocka_unit_test(wrong_is_refused_with_its_place_and_what_is_right),
         cmocka_unit_test(the_spelling_is_the_users),
+        cmocka_unit_test(what_has_no_effect_is_checked_all_the_same),
+        cmocka_unit_test(what_envoy_knows_and_needs_nothing_here_is_taken),
         cmocka_unit_test(wrong_logins_are_refused_and_never_shown),
         cmocka_unit_test(logins_are_those_of_the_cluster_or_else_of_the_process),
         cmocka_unit_test(a_file_that_is_not_there_is_refused),
