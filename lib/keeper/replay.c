@@ -237,6 +237,8 @@ static void begin(struct target *t, int64_t now_ms)
         .tls = config_tls_of(config, t->cluster),
         .tls_dialled = address->host,
         .is_mirror = true,
+        .refresh = t->cluster->refresh,
+        .seeds = t->cluster,
         .logins = t->cluster->logins,
     };
 

@@ -76,9 +76,11 @@ void cluster_destroy(struct cluster *c)
 struct stats_upstream *cluster_stats(struct cluster *c)
 {
     struct stats_upstream *stats = atomic_load_explicit(&c->stats, memory_order_acquire);
+    const struct config_cluster *configured;
 
     if (stats == NULL) {
-        stats = stats_upstream(c->state->name);
+        configured = cluster_seeds(c);
+        stats = stats_upstream(configured != NULL ? configured->name : c->state->name);
         atomic_store_explicit(&c->stats, stats, memory_order_release);
     }
     return stats;

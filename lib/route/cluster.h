@@ -126,8 +126,8 @@ void cluster_doubt_credentials(struct cluster *, struct bytes command);
 void cluster_set_tls(struct cluster *, struct tls_profile *, const char *dialled);
 struct tls_profile *cluster_tls(struct cluster *, char dialled[CLUSTER_DIALLED_SIZE]);
 
-/* Where its commands are counted, under the address by which it was first dialled. NULL: out of
- * memory. */
+/* Where its commands are counted: under its name in the configuration, or else the address by which
+ * it was first dialled. The first one stays. NULL: out of memory. */
 struct stats_upstream *cluster_stats(struct cluster *);
 
 /* The scripts that were loaded into it. */

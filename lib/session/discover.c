@@ -41,7 +41,7 @@ static void become_routing(struct session *s, struct cluster *cluster)
     s->single = atomic_load(&cluster->single);
     s->state = SESSION_ROUTING;
     s->stalled = false;
-    if (s->settings.configure != NULL)
+    if (s->settings.configure != NULL || s->settings.seeds != NULL)
         cluster_configure(cluster, &s->settings.refresh, s->settings.seeds);
     session_adopt(s);
     greet_credentials(s);

@@ -164,7 +164,8 @@ START_TEST(test_read_policy_and_statistics)
     length = redisRouteStatsText(NULL, 0);
     text = malloc(length + 1);
     redisRouteStatsText(text, length + 1);
-    ck_assert_ptr_nonnull(strstr(text, "command=\"get\"} 50\n"));
+    ck_assert_ptr_nonnull(
+        strstr(text, "redisroute_commands_total{cluster=\"main\",command=\"get\"} 50\n"));
     free(text);
     redisFree(c);
     config_end();
