@@ -270,8 +270,8 @@ static bool tell_links(struct session *s, struct bytes command, const struct req
             continue;
         if (is_other)
             link->outdated = link->greetings;
-        if (link->state == LINK_REFUSED ? !greet_anew(s, link)
-                                        : !say(s, link, command.data, command.length))
+        if (link->state == LINK_REFUSED && r != NULL ? !greet_anew(s, link)
+                                                     : !say(s, link, command.data, command.length))
             return false;
         if (link->greetings > 0)
             link->state = LINK_GREETING;
@@ -296,6 +296,8 @@ int greet_protocol(const struct session *s)
     return 2;
 }
 
+/* A server forgets all that was said, READONLY included; and so does one that did not take our
+ * login, since it may have taken another before. */
 void greet_reset(struct session *s)
 {
     bool ok;
@@ -304,7 +306,7 @@ void greet_reset(struct session *s)
     ok = tell_links(s, text("*1\r\n$5\r\nRESET\r\n"), NULL);
     for (struct link *link = s->links; ok && link != NULL; link = link->next)
         if (!link->probe && !link->must_close && link->state == LINK_GREETING)
-            ok = log_in(s, link);
+            ok = greet_link(s, link);
     if (!ok)
         session_end(s, ENOMEM);
 }

@@ -544,6 +544,48 @@ START_TEST(test_the_user_changes)
 }
 END_TEST
 
+/* Until keys of both shards are answered so. */
+static void await_answers(redisContext *c, const char *expected)
+{
+    for (int i = 0; i < MASTERS; i++)
+        for (int64_t limit = now_ms() + UNTIL_LIMIT_MS;; pause_ms(5)) {
+            redisReply *reply = redisCommand(c, "GET %s", keys[i]);
+            char *text = reply_text(reply);
+            bool is_so = reply_text_is(text, expected);
+
+            freeReplyObject(reply);
+            ck_assert(now_ms() < limit);
+            free(text);
+            if (is_so)
+                break;
+        }
+}
+
+/* A server that refuses a login has what was said to it before all the same. */
+START_TEST(test_a_reset_while_the_login_is_refused)
+{
+    config_begin();
+    listen_at(CLUSTER, "  username: app\n  password: app-secret\n", "");
+    redisContext *c = dial(listener, PORT);
+    for (int i = 0; i < MASTERS; i++)
+        EXPECT(c, "OK", "SET %s v", keys[i]);
+    EXPECT(c, "OK", "CLIENT SETNAME somebody");
+    await_answers(c, "v");
+    listen_at(CLUSTER, "  username: nobody\n  password: nothing\n", "");
+    await_answers(c, "-WRONGPASS*");
+    EXPECT(c, "RESET", "RESET");
+    listen_at(CLUSTER, "  username: app\n  password: app-secret\n", "");
+    await_answers(c, "v");
+    for (int i = 0; i < MASTERS; i++) {
+        char *list = cluster_command(cluster, i, "CLIENT LIST");
+        ck_assert_msg(!strstr(list, "name=somebody"), "%s", list);
+        free(list);
+    }
+    redisFree(c);
+    config_end();
+}
+END_TEST
+
 START_TEST(test_a_wrong_password_is_put_right)
 {
     config_begin();
@@ -593,6 +635,7 @@ int main(void)
     tcase_add_loop_test(tc, test_envoys_form, 0, 5);
     tcase_add_loop_test(tc, test_a_password_is_rotated, 0, 2);
     tcase_add_test(tc, test_the_user_changes);
+    tcase_add_test(tc, test_a_reset_while_the_login_is_refused);
     tcase_add_loop_test(tc, test_a_wrong_password_is_put_right, 0, KINDS);
     tcase_add_test(tc, test_refreshes_log_in);
     return suite_run(suite);
