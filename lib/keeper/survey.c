@@ -35,9 +35,11 @@ struct checkup {
     bool answered;     /* at all, up to now */
     bool lost;         /* and does not answer any more */
     bool unheard;      /* it does not say that it hears a master */
+    bool heard;        /* its connection has answered */
     int to_skip;       /* the answer to the credentials */
     int awaited;
     int64_t asked_ms;
+    int64_t renewed_ms; /* when its connection was last lost, and opened anew at once */
     struct node_state state;
     uint16_t port;
     char host[];
@@ -63,6 +65,7 @@ static void hang_up(struct checkup *c)
     link_destroy(c->link);
     c->link = NULL;
     c->awaited = 0;
+    c->heard = false;
 }
 
 /* --- asking --- */
@@ -108,6 +111,31 @@ static bool is_being_looked_up(const struct checkup *c)
                                                &length) == RESOLVER_PENDING;
 }
 
+static bool put_questions(struct checkup *c, int64_t now_ms)
+{
+    if ((c->link == NULL && !connect_to(c)) ||
+        !link_send_raw(c->link, questions, sizeof questions - 1) || !flush(c))
+        return false;
+    c->awaited = ANSWERS;
+    c->asked_ms = now_ms;
+    return true;
+}
+
+/* That a connection ended says nothing of a node that had answered on it: somebody may have killed
+ * it (CLIENT KILL). Whether the node is there, the next connection shows. */
+static void renew(struct checkup *c, int64_t now_ms)
+{
+    bool again = c->heard && now_ms - c->renewed_ms >= PERIOD_MS;
+
+    hang_up(c);
+    if (again)
+        c->renewed_ms = now_ms;
+    if (again && is_being_looked_up(c))
+        return; /* it is asked with the next round */
+    if (!again || !put_questions(c, now_ms))
+        fail(c);
+}
+
 static void ask(struct checkup *c, int64_t now_ms)
 {
     if (is_being_looked_up(c)) {
@@ -118,13 +146,8 @@ static void ask(struct checkup *c, int64_t now_ms)
         return;
     if (c->awaited > 0)
         fail(c);
-    if ((c->link == NULL && !connect_to(c)) ||
-        !link_send_raw(c->link, questions, sizeof questions - 1) || !flush(c)) {
-        fail(c);
-        return;
-    }
-    c->awaited = ANSWERS;
-    c->asked_ms = now_ms;
+    if (!put_questions(c, now_ms))
+        renew(c, now_ms);
 }
 
 /* --- answers --- */
@@ -183,7 +206,7 @@ static bool take_reply(struct checkup *c, const char *reply, size_t length)
     if (c->awaited == 0)
         return false;
     if (--c->awaited == 0) {
-        c->answered = true;
+        c->answered = c->heard = true;
         c->lost = false;
         link_forget_flushed(c->link);
     }
@@ -350,7 +373,7 @@ static bool open_poller(int poller)
            epoll_ctl(poller, EPOLL_CTL_ADD, poller_of_survey, &event) == 0;
 }
 
-static void collect(void)
+static void collect(int64_t now_ms)
 {
     struct epoll_event events[EVENTS_MOST];
     int count;
@@ -364,7 +387,7 @@ static void collect(void)
                 if (c->awaited == 0)
                     conclude(c->survey);
             } else {
-                fail(c);
+                renew(c, now_ms);
             }
         }
     } while (count == EVENTS_MOST);
@@ -379,7 +402,7 @@ int64_t survey_advance(int poller, int64_t now_ms)
 
         if (v == NULL)
             continue;
-        collect();
+        collect(now_ms);
         advance(v, now_ms);
         due = clock_earlier(due, v->due_ms);
     }

@@ -430,6 +430,59 @@ START_TEST(test_a_replica_that_falls_silent_is_left_out_until_it_speaks)
 END_TEST
 
 /* It is up, and would answer with what it had. */
+/* The id of the connection by which the background thread asks that node how it is; it has asked
+ * INFO last. 0: there is none. */
+static long survey_of(int node)
+{
+    char *list = cluster_command(cluster, node, "CLIENT LIST TYPE normal"), *rest = NULL;
+    long id = 0;
+    for (char *line = strtok_r(list, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+        if (strstr(line, " cmd=info"))
+            id = atol(line + strlen("id="));
+    free(list);
+    return id;
+}
+
+/* Somebody who kills the connections of idle clients does not make their servers unfit. */
+START_TEST(test_a_killed_connection_of_the_survey_is_no_dead_replica)
+{
+    enum { KILLS = 3, FOR_MS = 1300 };
+    redisContext *c = connect_with("REPLICA");
+    struct calls before;
+    put(c, key, "v");
+    read_often(c, READS);
+    before = count("get");
+    for (int i = 0; i < KILLS; i++) {
+        UNTIL(survey_of(REPLICA) && survey_of(OTHER_REPLICA));
+        free(cluster_command(cluster, REPLICA, "CLIENT KILL ID %ld", survey_of(REPLICA)));
+        free(cluster_command(cluster, OTHER_REPLICA, "CLIENT KILL ID %ld",
+                             survey_of(OTHER_REPLICA)));
+        for (int64_t end = now_ms() + FOR_MS; now_ms() < end;)
+            read_often(c, 1);
+    }
+    ck_assert_int_eq(since(&before, MASTER, "get"), 0);
+    ck_assert_int_gt(since(&before, REPLICA, "get"), 0);
+    ck_assert_int_gt(since(&before, OTHER_REPLICA, "get"), 0);
+    redisFree(c);
+}
+END_TEST
+
+/* A server that is told RESET forgets READONLY. */
+START_TEST(test_reads_elsewhere_go_on_after_a_reset)
+{
+    redisContext *c = connect_with("REPLICA");
+    struct calls before;
+    put(c, key, "v");
+    read_often(c, READS);
+    EXPECT(c, "RESET", "RESET");
+    before = count("get");
+    read_often(c, READS);
+    ck_assert_int_eq(since(&before, MASTER, "get"), 0);
+    ck_assert_int_eq(since(&before, REPLICA, "get"), READS / 2);
+    redisFree(c);
+}
+END_TEST
+
 START_TEST(test_a_replica_that_lost_its_master_is_left_out)
 {
     redisContext *c = connect_with("REPLICA");
@@ -542,6 +595,8 @@ int main(void)
     tcase_add_test(tc, test_a_new_cluster_has_replicas);
     tcase_add_test(tc, test_a_pipeline_of_reads_is_shared_too);
     tcase_add_test(tc, test_mget_goes_to_a_replica_of_each_shard);
+    tcase_add_test(tc, test_reads_elsewhere_go_on_after_a_reset);
+    tcase_add_test(tc, test_a_killed_connection_of_the_survey_is_no_dead_replica);
     tcase_add_test(tc, test_what_may_write_goes_to_the_master);
     tcase_add_test(tc, test_a_script_that_only_the_master_knows);
     tcase_add_test(tc, test_transactions_stay_with_the_master);
