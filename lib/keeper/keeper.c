@@ -147,6 +147,7 @@ static void in_child(void)
     forward_forget_all();
     mirror_forget_all();
     audit_forget_all();
+    report_forget_all();
     resolver_unlock_all(true);
     unlock_all();
     refresh_forget_all();

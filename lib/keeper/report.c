@@ -2,21 +2,25 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "config/config.h"
 #include "keeper/file.h"
 #include "keeper/replay.h"
 #include "stats/stats.h"
 
-static pthread_mutex_t lock =
-    PTHREAD_MUTEX_INITIALIZER; /* the end of the process may come between */
-static _Atomic pid_t owner;    /* a child that uses no server leaves its parent's file alone */
+enum { END_WAIT_MS = 2000 };
+
+static _Atomic bool writing; /* the end of the process may come between, but no lock: a disk may be
+                              * slow, and a fork waits for nobody */
+static _Atomic pid_t owner;  /* a child that uses no server leaves its parent's file alone */
 static int64_t due_ms;
-static bool complained;
+static _Atomic bool complained;
 
 void report_configure(void)
 {
@@ -40,20 +44,23 @@ static bool replace_file(const struct buffer *text)
     return file_replace(path, text);
 }
 
-static void write_report(void)
+/* False: somebody is at it. */
+static bool write_report(void)
 {
     struct buffer text;
     bool ok;
 
+    if (atomic_exchange(&writing, true))
+        return false;
     buffer_init(&text);
-    pthread_mutex_lock(&lock);
     ok = stats_append_text(&text) && replace_file(&text);
     if (!ok && !complained)
         log_write(LOG_WARNING, "the statistics cannot be written to %s: %s",
                   config_get()->stats_file, strerror(errno));
     complained = !ok;
-    pthread_mutex_unlock(&lock);
     buffer_deinit(&text);
+    atomic_store(&writing, false);
+    return true;
 }
 
 int64_t report_advance(int64_t now_ms)
@@ -63,7 +70,7 @@ int64_t report_advance(int64_t now_ms)
     if (atomic_exchange(&owner, getpid()) != getpid())
         due_ms = now_ms + config_get()->stats_interval_ms;
     if (now_ms >= due_ms) {
-        write_report();
+        (void)write_report();
         due_ms = now_ms + config_get()->stats_interval_ms;
     }
     return due_ms;
@@ -72,8 +79,18 @@ int64_t report_advance(int64_t now_ms)
 /* What becomes of the mirror's queue is part of it. */
 __attribute__((destructor)) static void report_at_exit(void)
 {
+    static const struct timespec pause = {.tv_nsec = 1000 * 1000};
+    int64_t until;
+
     if (atomic_load(&owner) != getpid())
         return;
     replay_flush();
-    write_report();
+    until = clock_now_ms() + END_WAIT_MS;
+    while (!write_report() && clock_now_ms() < until)
+        nanosleep(&pause, NULL);
+}
+
+void report_forget_all(void)
+{
+    atomic_store(&writing, false);
 }

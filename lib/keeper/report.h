@@ -12,5 +12,7 @@ bool report_is_wanted(void);
 /* Writes the file when it is time. Returns the next such moment, -1 for none. For the keeper's
  * thread, which holds no lock meanwhile: a disk may be slow. */
 int64_t report_advance(int64_t now_ms);
+/* In the child of a fork: what is under way is the parent's. */
+void report_forget_all(void);
 
 #endif

@@ -11,8 +11,7 @@ _Atomic uint64_t stats_counters[STATS_COUNTERS];
 _Atomic bool stats_commands_on;
 const struct stats_upstream stats_none;
 
-/* The head only ever changes to a new head: readers need no lock. */
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+/* The head only ever changes to a new head. There is no lock: a fork would have to wait for it. */
 static struct stats_upstream *_Atomic upstreams;
 
 /* --- counting --- */
@@ -26,10 +25,8 @@ void stats_set_commands(bool on)
     atomic_store(&stats_commands_on, on);
 }
 
-static struct stats_upstream *find(const char *name)
+static struct stats_upstream *find(struct stats_upstream *u, const char *name)
 {
-    struct stats_upstream *u = atomic_load(&upstreams);
-
     while (u != NULL && strncmp(u->name, name, STATS_NAME_MOST - 1) != 0)
         u = u->next;
     return u;
@@ -37,17 +34,19 @@ static struct stats_upstream *find(const char *name)
 
 struct stats_upstream *stats_upstream(const char *name)
 {
-    struct stats_upstream *u;
+    struct stats_upstream *head = atomic_load(&upstreams), *u = find(head, name), *made;
 
-    pthread_mutex_lock(&lock);
-    u = find(name);
-    if (u == NULL && (u = calloc(1, sizeof *u)) != NULL) {
-        snprintf(u->name, sizeof u->name, "%s", name);
-        u->next = atomic_load(&upstreams);
-        atomic_store(&upstreams, u);
-    }
-    pthread_mutex_unlock(&lock);
-    return u;
+    if (u != NULL || (made = calloc(1, sizeof *made)) == NULL)
+        return u;
+    snprintf(made->name, sizeof made->name, "%s", name);
+    do {
+        if ((u = find(head, name)) != NULL) {
+            free(made); /* another thread was faster */
+            return u;
+        }
+        made->next = head;
+    } while (!atomic_compare_exchange_weak(&upstreams, &head, made));
+    return made;
 }
 
 struct stats_command *stats_command(struct stats_upstream *u, unsigned row, const char *name)

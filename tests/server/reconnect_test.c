@@ -73,14 +73,17 @@ struct counter {
     atomic_bool is_over;
     int port;
     int listener; /* the counter's own, that accepts and closes; -1: a server counts */
-    int count;
+    atomic_int count;
     struct sample samples[SAMPLES_MOST];
 };
 
 static void note(struct counter *c, long accepted)
 {
-    if (c->count < SAMPLES_MOST)
-        c->samples[c->count++] = (struct sample){now_ms(), accepted};
+    int count = c->count;
+    if (count == SAMPLES_MOST)
+        return;
+    c->samples[count] = (struct sample){now_ms(), accepted};
+    c->count = count + 1;
 }
 
 static void *ask_server(void *arg)

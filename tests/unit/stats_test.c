@@ -1,9 +1,14 @@
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -99,6 +104,72 @@ static void the_text_is_prometheus(void **state)
     buffer_deinit(&out);
 }
 
+static _Atomic bool is_over;
+
+static void *look_up(void *name)
+{
+    while (!is_over)
+        assert_non_null(stats_upstream(name));
+    return NULL;
+}
+
+/* Whatever a thread is at, a child has its numbers. */
+static void a_child_counts_too(void **state)
+{
+    enum { NAMES = 200, CHILDREN = 50 };
+    char name[16];
+    pthread_t thread;
+    int status;
+
+    (void)state;
+    for (int i = 0; i < NAMES; i++) {
+        snprintf(name, sizeof name, "cluster:%d", i);
+        assert_non_null(stats_upstream(name));
+    }
+    assert_int_equal(pthread_create(&thread, NULL, look_up, "cluster:0"), 0);
+    for (int i = 0; i < CHILDREN; i++) {
+        pid_t child = fork();
+
+        if (child == 0) {
+            alarm(20);
+            _exit(stats_upstream("cluster:new") == NULL);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+    }
+    is_over = true;
+    pthread_join(thread, NULL);
+}
+
+enum { THREADS = 4, NAMES_OF_THREADS = 100 };
+
+static void *make_all(void *arg)
+{
+    struct stats_upstream **made = arg;
+    char name[16];
+
+    for (int i = 0; i < NAMES_OF_THREADS; i++) {
+        snprintf(name, sizeof name, "common:%d", i);
+        made[i] = stats_upstream(name);
+    }
+    return NULL;
+}
+
+static void threads_have_one_of_each_name(void **state)
+{
+    static struct stats_upstream *made[THREADS][NAMES_OF_THREADS];
+    pthread_t threads[THREADS];
+
+    (void)state;
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, make_all, made[i]), 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    for (int i = 0; i < THREADS; i++)
+        for (int k = 0; k < NAMES_OF_THREADS; k++)
+            assert_ptr_equal(made[i][k], made[0][k]);
+}
+
 static int stop_at_third(void *data, const char *name, const char *labels, unsigned long long value)
 {
     (void)name;
@@ -131,7 +202,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_time_lies_in_its_bucket), cmocka_unit_test(ticks_run_with_the_clock),
         cmocka_unit_test(the_text_is_prometheus),        cmocka_unit_test(a_reader_may_stop),
-        cmocka_unit_test(what_is_off_is_not_measured),
+        cmocka_unit_test(what_is_off_is_not_measured),   cmocka_unit_test(a_child_counts_too),
+        cmocka_unit_test(threads_have_one_of_each_name),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
