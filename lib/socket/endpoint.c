@@ -257,6 +257,7 @@ static struct endpoint *create(int fd, const struct seed *seed, const struct wir
     ep->fd = fd;
     ep->peer = -1;
     ep->kind = async ? ENDPOINT_ASYNC : ENDPOINT_NONBLOCK;
+    ep->receive_flags = async ? MSG_DONTWAIT : 0;
     ep->generation = atomic_load(&keeper_generation);
     ep->address = seed->dialled;
     ep->address_length = seed->dialled_length;
@@ -372,6 +373,7 @@ static void inherit(struct endpoint *ep)
     ep->generation = atomic_load(&keeper_generation);
     if (ep->session == NULL)
         return;
+    session_unexpress(ep->session);
     if (!ep->wire.alone)
         keeper_start();
     for (struct session *s = ep->session; s != NULL; s = s->next)
@@ -604,7 +606,8 @@ bool endpoint_has_news(struct endpoint *ep)
 {
     if (!endpoint_ready(ep))
         return true;
-    pump_ready(ep);
+    session_unexpress(ep->session);
+    (void)pump_ready(ep);
     face_settle(ep);
     return session_deliverable(ep->session) || ep->session->state == SESSION_ENDED;
 }
@@ -687,7 +690,8 @@ void endpoint_expect_poll(struct endpoint *ep)
 int endpoint_connect_error(struct endpoint *ep)
 {
     if (endpoint_is_connecting(ep) && ep->poller != NULL) {
-        pump_ready(ep);
+        session_unexpress(ep->session);
+        (void)pump_ready(ep);
         face_settle(ep);
     }
     if (endpoint_is_connecting(ep))

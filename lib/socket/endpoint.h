@@ -43,9 +43,11 @@ struct endpoint_wishes {
 struct endpoint {
     int fd; /* the number that the program holds */
     enum endpoint_kind kind;
+    int receive_flags;        /* of recv(), for the answer to an express command */
     bool paired;              /* fd is one end of a socket pair */
     _Atomic bool interrupted; /* by another thread; the next wait takes it */
     bool prompt;       /* writes are batches: each is sent at once, not when the loop comes round */
+    bool looked;       /* from an event loop, for the answer to an express command; in vain */
     uint32_t looked_s; /* clock_seconds() when links were last looked at for idleness */
     unsigned generation; /* keeper_generation under which everything here was made */
     int peer;            /* the other end of the pair; -1 */

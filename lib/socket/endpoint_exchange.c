@@ -6,6 +6,10 @@
 #include "socket/pump.h"
 #include "socket/words.h"
 
+/* How often a read from an event loop looks for the rest of a reply, before others have their turn.
+ */
+enum { READY_TURNS = 16 };
+
 /* --- an audit --- */
 
 static ssize_t write_tapped(struct endpoint *ep, const void *bytes, size_t length)
@@ -118,13 +122,26 @@ static ssize_t read_waiting(struct endpoint *ep, void *to, size_t size, int64_t 
     }
 }
 
+/* Who watches the descriptor edge-triggered is not told again of what was there before EAGAIN. */
+static size_t take_ready(struct endpoint *ep, void *to, size_t size)
+{
+    bool moved = true;
+    size_t n = 0;
+
+    for (int turn = 0; n == 0 && moved && turn < READY_TURNS; turn++) {
+        moved = pump_ready(ep);
+        n = session_take(ep->session, to, size);
+    }
+    face_settle(ep);
+    if (n == 0 && moved)
+        poller_raise(ep->poller);
+    return n;
+}
+
 static ssize_t read_ready(struct endpoint *ep, void *to, size_t size)
 {
-    size_t n;
+    size_t n = take_ready(ep, to, size);
 
-    pump_ready(ep);
-    n = session_take(ep->session, to, size);
-    face_settle(ep);
     if (n > 0)
         return (ssize_t)n;
     return ep->session->state == SESSION_ENDED ? ended(ep) : endpoint_fail(EAGAIN);
@@ -145,7 +162,8 @@ static ssize_t leave_express(struct endpoint *ep, const void *got, ssize_t n, in
         session_link_received(s, link);
     else if (n == -1 && error == EINTR)
         return endpoint_fail(EINTR);
-    else if (n == -1 && error == EAGAIN && (*waited_ms = pump_waited(ep, link)) == 0)
+    else if (n == -1 && error == EAGAIN && endpoint_is_blocking(ep) &&
+             (*waited_ms = pump_waited(ep, link)) == 0)
         return timed_out(ep);
     else if (n == -1 && error != EAGAIN)
         wire_note_error(link, error);
@@ -189,8 +207,18 @@ static ssize_t read_long(struct endpoint *ep, void *to, size_t size, int64_t wai
         return read_ready(ep, to, size);
     /* What other servers have said meanwhile comes with what this one will. */
     if (ep->session->tracking != 0 && ep->poller != NULL)
-        pump_ready(ep);
+        (void)pump_ready(ep);
     return read_waiting(ep, to, size, waited_ms);
+}
+
+/* An event loop looks for an answer that is not there yet. That may be because something else has
+ * happened; who looks once more is served all that there is, and the answer wakes who does not. */
+static bool may_look_again(struct endpoint *ep)
+{
+    bool may = !endpoint_is_blocking(ep) && !ep->looked && !session_is_streaming(ep->session);
+
+    ep->looked = may;
+    return may;
 }
 
 /* `express`: a command went the short way, and of its answer `n` bytes came; -1: errno says why
@@ -199,8 +227,11 @@ static __attribute__((noinline)) ssize_t read_slowly(struct endpoint *ep, void *
                                                      int error, bool express, ssize_t n)
 {
     int64_t waited_ms = 0;
-    ssize_t result = express ? leave_express(ep, to, n, errno, &waited_ms) : 0;
+    ssize_t result;
 
+    if (express && n == -1 && errno == EAGAIN && may_look_again(ep))
+        return -1;
+    result = express ? leave_express(ep, to, n, errno, &waited_ms) : 0;
     if (result == 0)
         result = read_long(ep, to, size, waited_ms);
     if (result >= 0)
@@ -216,7 +247,7 @@ ssize_t endpoint_read(struct endpoint *ep, void *to, size_t size)
     ssize_t n = 0;
 
     if (link != NULL) {
-        n = recv(link->fd, to, size, 0);
+        n = recv(link->fd, to, size, ep->receive_flags);
         if (n > 0 && session_express_answered(ep->session, to, (size_t)n))
             return n;
     }
@@ -255,18 +286,41 @@ int endpoint_wait(struct endpoint *ep, int64_t timeout_ms)
 
     if (!endpoint_ready(ep))
         return -1;
+    session_unexpress(ep->session);
     result = wait_for_news(ep, deadline);
     face_settle(ep);
     return result < 0 ? (int)endpoint_fail(-result) : result;
 }
 
+/* Waits for the answer to an express command. 0: the long way has to be gone. */
+static ssize_t read_express(struct endpoint *ep, void *to, size_t size, int64_t deadline)
+{
+    struct session *s = ep->session;
+    struct link *link = s->express.link;
+    enum wire_result r = WIRE_AGAIN;
+    int64_t waited_ms;
+    ssize_t n;
+
+    if (!atomic_load(&ep->interrupted))
+        r = pump_await_answer(ep, link, deadline);
+    if (r == WIRE_INTERRUPTED)
+        return endpoint_fail(EINTR);
+    n = r == WIRE_DONE ? recv(link->fd, to, size, MSG_DONTWAIT) : endpoint_fail(EAGAIN);
+    if (n > 0 && session_express_answered(s, to, (size_t)n))
+        return n;
+    return leave_express(ep, to, n, errno, &waited_ms);
+}
+
 ssize_t endpoint_read_wait(struct endpoint *ep, void *to, size_t size, int64_t timeout_ms)
 {
     int64_t deadline = timeout_ms < 0 ? -1 : clock_now_ms() + timeout_ms;
+    ssize_t express = 0;
     size_t n = 0;
 
     if (!endpoint_ready(ep))
         return -1;
+    if (ep->session->express.link != NULL && (express = read_express(ep, to, size, deadline)) != 0)
+        return express;
     while (n == 0) {
         int waited = wait_for_news(ep, deadline);
 
@@ -321,13 +375,13 @@ static inline bool timer_is_wanted(const struct endpoint *ep)
     return due >= 0 && (!poller_is_lazy(ep->poller) || session_due_aside(ep->session) >= 0);
 }
 
-/* The first command goes out at once; what is issued before its answer is collected
- * and goes out together when the event loop comes round. */
+/* The first command goes out at once; what is issued before its answer is collected, if it comes
+ * one by one, and goes out together when the event loop comes round. */
 static void send_from_loop(struct endpoint *ep)
 {
     struct session *s = ep->session;
 
-    if (s->unanswered <= 1 || !session_routes(s))
+    if (ep->prompt || s->unanswered <= 1 || !session_routes(s))
         pump_orders(ep);
     if (ep->poller != NULL && (s->dirty != NULL || session_deliverable(s) ||
                                s->state == SESSION_ENDED || timer_is_wanted(ep)))
@@ -338,6 +392,10 @@ static void send_from_loop(struct endpoint *ep)
 static ssize_t write_rest(struct endpoint *ep, size_t length)
 {
     session_unexpress(ep->session);
+    if (!endpoint_is_blocking(ep)) {
+        send_from_loop(ep);
+        return (ssize_t)length;
+    }
     pump_orders(ep);
     return flush_waiting(ep) == -1 ? -1 : (ssize_t)length;
 }
@@ -389,13 +447,24 @@ static __attribute__((noinline)) ssize_t write_slowly(struct endpoint *ep, const
     return n;
 }
 
+/* From an event loop a command may go the short way when there is nothing else to do, and the time
+ * limit of its answer is kept by the timer as it is. */
+static bool loop_is_at_rest(struct endpoint *ep)
+{
+    const struct session *s = ep->session;
+
+    ep->looked = false;
+    return ep->kind == ENDPOINT_ASYNC && s->dirty == NULL && !poller_is_raised(ep->poller) &&
+           (s->settings.op_timeout_ms == 0 || poller_is_lazy(ep->poller));
+}
+
 ssize_t endpoint_write(struct endpoint *ep, const void *bytes, size_t length)
 {
     int error = errno;
     struct link *link = NULL;
 
-    if (endpoint_is_as_it_was(ep) && endpoint_is_blocking(ep) && ep->forward == NULL &&
-        ep->session->express.link == NULL)
+    if (endpoint_is_as_it_was(ep) && ep->session->express.link == NULL &&
+        (endpoint_is_blocking(ep) ? ep->forward == NULL : loop_is_at_rest(ep)))
         link = session_express(ep->session, bytes, length);
     /* A link that was idle for long is looked at before it is used. */
     if (link != NULL && link->used_s == clock_seconds()) {

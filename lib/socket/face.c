@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "socket/endpoint_state.h"
+#include "socket/pump.h"
 #include "socket/replace.h"
 
 enum { READY_MOST = 64 };
@@ -122,11 +123,8 @@ void face_settle(struct endpoint *ep)
         poller_lower(ep->poller);
     if (endpoint_is_blocking(ep))
         poller_set_timer(ep->poller, session_due_in_need(s));
-    else if (s->settings.op_timeout_ms == 0)
-        poller_set_timer(ep->poller, session_due(s));
     else
-        poller_set_timer_lazily(ep->poller, session_due_aside(s),
-                                poller_is_lazy(ep->poller) ? -1 : session_due(s));
+        pump_set_timer(ep);
     if (ep->forward != NULL)
         keeper_forward_arm(ep->forward, ep->fd);
 }

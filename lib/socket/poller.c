@@ -112,6 +112,11 @@ void poller_lower(struct poller *p)
         p->raised = read(p->event, &count, sizeof count) == -1 && errno == EINTR;
 }
 
+bool poller_is_raised(const struct poller *p)
+{
+    return p->raised;
+}
+
 void poller_interrupt(const struct poller *p)
 {
     static const uint64_t one = 1;

@@ -33,6 +33,7 @@ void poller_drop(struct poller *, struct link *);
 
 void poller_raise(struct poller *);
 void poller_lower(struct poller *);
+bool poller_is_raised(const struct poller *);
 /* poller_raise by any thread, while the poller is not destroyed. */
 void poller_interrupt(const struct poller *);
 void poller_set_timer(struct poller *, int64_t at_ms);

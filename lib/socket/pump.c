@@ -327,10 +327,10 @@ static int handle_ready(struct endpoint *ep, int timeout_ms)
     return count;
 }
 
-void pump_ready(struct endpoint *ep)
+bool pump_ready(struct endpoint *ep)
 {
     pump_orders(ep);
-    (void)handle_ready(ep, 0);
+    return handle_ready(ep, 0) > 0;
 }
 
 /* --- waiting, for blocking contexts --- */
@@ -407,6 +407,17 @@ static int milliseconds_until(int64_t at)
     return at <= now ? 0 : at - now > 3600000 ? 3600000 : (int)(at - now);
 }
 
+void pump_set_timer(struct endpoint *ep)
+{
+    const struct session *s = ep->session;
+
+    if (s->settings.op_timeout_ms == 0)
+        poller_set_timer(ep->poller, session_due(s));
+    else
+        poller_set_timer_lazily(ep->poller, session_due_aside(s),
+                                poller_is_lazy(ep->poller) ? -1 : session_due(s));
+}
+
 enum pump_result pump_wait_ready(struct endpoint *ep, int64_t deadline_ms)
 {
     int count;
@@ -414,12 +425,23 @@ enum pump_result pump_wait_ready(struct endpoint *ep, int64_t deadline_ms)
     pump_orders(ep);
     if (session_deliverable(ep->session) || ep->session->state == SESSION_ENDED)
         return PUMP_MOVED;
-    poller_set_timer(ep->poller, session_due(ep->session));
+    pump_set_timer(ep);
     count = handle_ready(ep, milliseconds_until(deadline_ms));
     if (count == -1)
         return PUMP_INTERRUPTED;
     return count == 0 && deadline_ms >= 0 && clock_now_ms() >= deadline_ms ? PUMP_TIMEOUT
                                                                            : PUMP_MOVED;
+}
+
+enum wire_result pump_await_answer(struct endpoint *ep, const struct link *link,
+                                   int64_t deadline_ms)
+{
+    struct link *ready = NULL;
+    int count = poller_collect(ep->poller, &ready, 1, milliseconds_until(deadline_ms));
+
+    if (count == -1)
+        return WIRE_INTERRUPTED;
+    return count == 1 && ready == link ? WIRE_DONE : WIRE_AGAIN;
 }
 
 static int count_open(const struct endpoint *ep)

@@ -17,11 +17,16 @@ enum pump_result {
 /* Opens, closes and flushes what the session wants. Does not wait. */
 void pump_orders(struct endpoint *);
 /* Handles all links that are ready, timers, and the orders that follow. Needs a
- * poller. Does not wait. */
-void pump_ready(struct endpoint *);
+ * poller. Does not wait. True: a link was ready, and may still be. */
+bool pump_ready(struct endpoint *);
 /* The same, but waits until there is one of these, or poller_interrupt is called. Needs a poller.
  */
 enum pump_result pump_wait_ready(struct endpoint *, int64_t deadline_ms);
+/* Sets the poller's timer for what the session has to do next. Needs a poller. */
+void pump_set_timer(struct endpoint *);
+/* Waits until the link can be read from. Needs a poller. WIRE_AGAIN: something else is to be looked
+ * at, or the time is over. */
+enum wire_result pump_await_answer(struct endpoint *, const struct link *, int64_t deadline_ms);
 /* Waits until something happens; *deadline_ms is when to give up, -1 for never, and
  * is looked at only where the socket's own timeout does not do it. */
 enum pump_result pump_wait(struct endpoint *, int64_t deadline_ms);
