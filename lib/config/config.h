@@ -116,8 +116,16 @@ struct config_file {
     const char *path;
 };
 
+/* What the descriptor of an asynchronous context is. */
+enum config_descriptor {
+    DESCRIPTOR_AUTO, /* a socket for programs that are known to need one */
+    DESCRIPTOR_EPOLL,
+    DESCRIPTOR_SOCKET,
+};
+
 struct config {
     bool off; /* REDISROUTE_OFF=1: hiredis as it was */
+    int descriptor; /* enum config_descriptor */
     int64_t op_timeout_ms; /* 0: none */
     int64_t failover_timeout_ms;
     int64_t connect_timeout_ms;

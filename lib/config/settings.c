@@ -85,6 +85,9 @@ static bool take_mirrors(struct reader *r, const struct yaml_node *node, const s
 
 /* --- the table --- */
 
+/* In the order of enum config_descriptor. */
+static const char *const descriptors[] = {"auto", "epoll", "socket", NULL};
+
 static const char *const policies[] = {
     "MASTER",
     "PREFER_MASTER",
@@ -108,6 +111,7 @@ const struct field settings_fields[] = {
     {"read_policy", take_choice, AT(read_policy), policies, 0, 0, false},
     {"read_your_writes", take_duration, AT(read_your_writes_ms), NULL, 0, DAY_MS, false},
     {"zone", take_text, AT(zone), NULL, 0, 0, false},
+    {"descriptor", take_choice, AT(descriptor), descriptors, 0, 0, false},
     {"mirror", take_mirrors, 0, NULL, 0, 0, false},
     {"mirror_exclude_read_commands", take_switch, AT(mirror_exclude_reads), NULL, 0, 0, false},
     {"mirror_fraction", take_percent, AT(mirror_fraction), NULL, 0, 0, false},

@@ -46,7 +46,8 @@ void keeper_forward_arm(struct forward *f, int signalled)
     char drained[64];
 
     pthread_mutex_lock(&forward_lock);
-    while (recv(signalled, drained, sizeof drained, MSG_DONTWAIT) == sizeof drained)
+    while (signalled != -1 &&
+           recv(signalled, drained, sizeof drained, MSG_DONTWAIT) == sizeof drained)
         ;
     if (keeper_poller != -1) {
         epoll_ctl(keeper_poller, f->known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, f->poller, &event);

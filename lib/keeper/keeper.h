@@ -41,7 +41,7 @@ void keeper_unwatch(struct link *);
  * `signal`: once for each keeper_forward_arm. NULL: out of memory. */
 struct forward *keeper_forward_create(int poller, int signal);
 /* Takes the bytes out of `signalled`, the other end of `signal`, and begins anew: a byte that is on
- * its way for what was served by now reaches nobody. */
+ * its way for what was served by now reaches nobody. -1: they stay there. */
 void keeper_forward_arm(struct forward *, int signalled);
 /* From now on a byte is written, too, when the cluster has another version than this. */
 void keeper_forward_follow(struct forward *, struct cluster *, uint64_t version);

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "config/config.h"
+#include "config/guest.h"
 #include "keeper/keeper.h"
 #include "link/tls.h"
 #include "session/front.h"
@@ -232,6 +233,37 @@ static bool become_poller(struct endpoint *ep)
     return true;
 }
 
+/* For programs to which the number has to be a socket: one end of a pair, which the keeper makes
+ * readable. Like a poller it never becomes writable. */
+static bool become_pair(struct endpoint *ep)
+{
+    int real = wire_move_high(fcntl(ep->fd, F_DUPFD_CLOEXEC, 0));
+
+    if (real == -1 || !face_put_pair(ep, false)) {
+        if (real != -1)
+            close(real);
+        return false;
+    }
+    ep->paired = true;
+    adopt_home(ep, real, true);
+    face_stuff(ep);
+    face_forward(ep);
+    if (ep->forward == NULL)
+        endpoint_close_links(ep); /* what is under the number is a connection that was closed */
+    return ep->forward != NULL;
+}
+
+/* What becomes of the number of an asynchronous context of hiredis'. */
+static bool become_what_is_wanted(struct endpoint *ep)
+{
+    const struct config *config = config_get();
+    bool socket = config->descriptor == DESCRIPTOR_SOCKET ||
+                  (config->descriptor == DESCRIPTOR_AUTO &&
+                   guest_wants_socket(program_invocation_short_name));
+
+    return socket ? become_pair(ep) : become_poller(ep);
+}
+
 static void free_endpoint(struct endpoint *ep)
 {
     keeper_forward_destroy(ep->forward);
@@ -247,8 +279,9 @@ static void free_endpoint(struct endpoint *ep)
     free(ep);
 }
 
+/* `become` makes the descriptor of an asynchronous context of it; NULL: it is no such. */
 static struct endpoint *create(int fd, const struct seed *seed, const struct wire_settings *wire,
-                               bool async)
+                               bool (*become)(struct endpoint *))
 {
     struct endpoint *ep = calloc(1, sizeof *ep);
 
@@ -256,8 +289,8 @@ static struct endpoint *create(int fd, const struct seed *seed, const struct wir
         return NULL;
     ep->fd = fd;
     ep->peer = -1;
-    ep->kind = async ? ENDPOINT_ASYNC : ENDPOINT_NONBLOCK;
-    ep->receive_flags = async ? MSG_DONTWAIT : 0;
+    ep->kind = become != NULL ? ENDPOINT_ASYNC : ENDPOINT_NONBLOCK;
+    ep->receive_flags = become != NULL ? MSG_DONTWAIT : 0;
     ep->generation = atomic_load(&keeper_generation);
     ep->address = seed->dialled;
     ep->address_length = seed->dialled_length;
@@ -268,25 +301,37 @@ static struct endpoint *create(int fd, const struct seed *seed, const struct wir
     if (ep->own_tls != NULL || is_secured((const struct sockaddr *)&seed->dialled) ||
         has_routes((const struct sockaddr *)&seed->dialled))
         ep->name = strdup(seed->name);
-    if ((async && (!make_session(ep) || !become_poller(ep))) || !descriptor_set(fd, ep)) {
+    if ((become != NULL && (!make_session(ep) || !become(ep))) || !descriptor_set(fd, ep)) {
         free_endpoint(ep);
         return NULL;
     }
     return ep;
 }
 
+/* What a socket that connects to an address of the internet never is. */
+static bool is_no_internet_socket(int fd)
+{
+    struct stat st;
+    int domain;
+    socklen_t size = sizeof domain;
+
+    if (fstat(fd, &st) == -1)
+        return false;
+    return !S_ISSOCK(st.st_mode) ||
+           (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0 && domain == AF_UNIX);
+}
+
 /* The program may have closed the number behind our back, and this is another socket: never where
- * an epoll descriptor should be; and one that nothing was said on is as good as the one before. */
+ * an epoll descriptor or a pair should be; and one that nothing was said on is as good as the one
+ * before. */
 bool endpoint_is_connecting_to(const struct endpoint *ep, const struct sockaddr *address,
                                socklen_t length)
 {
-    struct stat st;
-
     if (length != ep->address_length || memcmp(address, &ep->address, length) != 0)
         return false;
     if (ep->kind != ENDPOINT_ASYNC)
         return ep->session == NULL;
-    return fstat(ep->fd, &st) == 0 && !S_ISSOCK(st.st_mode);
+    return is_no_internet_socket(ep->fd);
 }
 
 struct endpoint *endpoint_create(int fd, const struct seed *seed, const struct wire_settings *wire,
@@ -297,7 +342,7 @@ struct endpoint *endpoint_create(int fd, const struct seed *seed, const struct w
     if (!is_secured(dialled) && !logs_in(seed) && !has_routes(dialled) &&
         plain_by_now(seed_address(seed)))
         return NULL;
-    return create(fd, seed, wire, async);
+    return create(fd, seed, wire, async ? become_what_is_wanted : NULL);
 }
 
 bool endpoint_create_tapped(int fd, const struct sockaddr *address, socklen_t length)
@@ -328,7 +373,7 @@ struct endpoint *endpoint_create_stream(int fd, const struct seed *seed,
     struct wire_settings wire = {.family = seed->address.ss_family,
                                  .connect_timeout_ms = wishes->connect_timeout_ms,
                                  .tls = wishes->tls};
-    struct endpoint *ep = create(fd, seed, &wire, true);
+    struct endpoint *ep = create(fd, seed, &wire, become_poller);
 
     if (ep == NULL) {
         close(fd);
@@ -389,7 +434,7 @@ static void inherit(struct endpoint *ep)
 
         if (fresh == NULL)
             return;
-        if (ep->kind == ENDPOINT_ASYNC) {
+        if (endpoint_is_poller(ep)) {
             dup3(poller_descriptor(fresh), ep->fd, O_CLOEXEC);
             poller_set_descriptor(fresh, ep->fd);
             poller_set_descriptor_quietly(ep->poller, -1);
@@ -398,8 +443,11 @@ static void inherit(struct endpoint *ep)
         ep->poller = fresh;
         face_want_all(ep);
     }
-    if (ep->paired && face_put_pair(ep, true) && ep->kind == ENDPOINT_NONBLOCK)
+    if (ep->paired && face_put_pair(ep, true) && !endpoint_is_blocking(ep)) {
         face_forward(ep);
+        if (ep->kind == ENDPOINT_ASYNC)
+            face_stuff(ep);
+    }
     for (struct session *s = ep->session; s != NULL; s = s->next)
         renew_secured(ep, s);
 }
@@ -558,7 +606,7 @@ static void tear_down(struct endpoint *ep)
 
 int endpoint_close(struct endpoint *ep)
 {
-    bool poller_is_fd = ep->kind == ENDPOINT_ASYNC;
+    bool poller_is_fd = endpoint_is_poller(ep);
     int fd = ep->fd;
 
     if (ep->session != NULL)
@@ -572,7 +620,7 @@ int endpoint_close(struct endpoint *ep)
 
 void endpoint_forget(struct endpoint *ep)
 {
-    if (ep->kind == ENDPOINT_ASYNC && ep->poller != NULL)
+    if (endpoint_is_poller(ep))
         poller_set_descriptor_quietly(ep->poller, -1);
     tear_down(ep);
     free_endpoint(ep);
@@ -594,7 +642,7 @@ void endpoint_let_go(struct endpoint *ep)
         wire_set_receive_timeout(home, &ep->wire);
     if (home != NULL && home->fd != -1 && home->fd != fd)
         (void)replace_descriptor(fd, home->fd, 0);
-    if (ep->kind == ENDPOINT_ASYNC && ep->poller != NULL)
+    if (endpoint_is_poller(ep))
         poller_set_descriptor_quietly(ep->poller, -1);
     tear_down(ep);
     free_endpoint(ep);

@@ -8,7 +8,8 @@
  *   blocking      the real socket, until the session routes; then one end of a
  *                 socket pair, always writable, made readable by the keeper when
  *                 the program is going to poll it
- *   asynchronous  an epoll descriptor over all links, a timer and an eventfd
+ *   asynchronous  an epoll descriptor over all links, a timer and an eventfd; or, for programs
+ *                 that need a socket there, one end of a pair with the keeper always at it
  *   non-blocking  the real socket until the first read or write, then as blocking
  *                 but with the keeper always at it
  *

@@ -385,7 +385,7 @@ static void send_from_loop(struct endpoint *ep)
         pump_orders(ep);
     if (ep->poller != NULL && (s->dirty != NULL || session_deliverable(s) ||
                                s->state == SESSION_ENDED || timer_is_wanted(ep)))
-        face_settle(ep);
+        face_settle_unread(ep);
 }
 
 /* What of commands that were to go the short way the kernel did not take. */
@@ -463,8 +463,8 @@ ssize_t endpoint_write(struct endpoint *ep, const void *bytes, size_t length)
     int error = errno;
     struct link *link = NULL;
 
-    if (endpoint_is_as_it_was(ep) && ep->session->express.link == NULL &&
-        (endpoint_is_blocking(ep) ? ep->forward == NULL : loop_is_at_rest(ep)))
+    if (endpoint_is_as_it_was(ep) && ep->session->express.link == NULL && ep->forward == NULL &&
+        (endpoint_is_blocking(ep) || loop_is_at_rest(ep)))
         link = session_express(ep->session, bytes, length);
     /* A link that was idle for long is looked at before it is used. */
     if (link != NULL && link->used_s == clock_seconds()) {

@@ -16,6 +16,12 @@ static inline bool endpoint_is_blocking(const struct endpoint *ep)
     return ep->kind == ENDPOINT_BLOCKING;
 }
 
+/* The program's number is the epoll descriptor of the poller itself. */
+static inline bool endpoint_is_poller(const struct endpoint *ep)
+{
+    return ep->kind == ENDPOINT_ASYNC && ep->poller != NULL && !ep->paired;
+}
+
 /* The link under which the program's own connection is. NULL: it is gone. */
 struct link *endpoint_home(const struct endpoint *);
 /* What becomes of that connection is not known yet. */

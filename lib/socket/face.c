@@ -1,6 +1,7 @@
 #include "socket/face.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "socket/endpoint_state.h"
@@ -57,6 +58,16 @@ void face_pair_up(struct endpoint *ep)
     }
 }
 
+void face_stuff(struct endpoint *ep)
+{
+    static const char filling[256];
+    int smallest = 1; /* the kernel has a minimum of its own */
+
+    setsockopt(ep->fd, SOL_SOCKET, SO_SNDBUF, &smallest, sizeof smallest);
+    while (send(ep->fd, filling, sizeof filling, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+        ;
+}
+
 void face_want_all(struct endpoint *ep)
 {
     for (struct session *s = ep->session; s != NULL; s = s->next)
@@ -107,7 +118,7 @@ static void forget_served(struct endpoint *ep)
 
 /* The poller is readable exactly while there is something for the program to fetch. A blocking
  * context is not woken for a look that is a mere precaution: it would wait in its next read. */
-void face_settle(struct endpoint *ep)
+static void settle_poller(struct endpoint *ep)
 {
     struct session *s = ep->session;
 
@@ -125,6 +136,18 @@ void face_settle(struct endpoint *ep)
         poller_set_timer(ep->poller, session_due_in_need(s));
     else
         pump_set_timer(ep);
+}
+
+void face_settle(struct endpoint *ep)
+{
+    settle_poller(ep);
     if (ep->forward != NULL)
         keeper_forward_arm(ep->forward, ep->fd);
+}
+
+void face_settle_unread(struct endpoint *ep)
+{
+    settle_poller(ep);
+    if (ep->forward != NULL)
+        keeper_forward_arm(ep->forward, -1);
 }

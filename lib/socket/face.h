@@ -10,11 +10,15 @@ void face_pair_up(struct endpoint *);
 /* Another pair, whatever is there. In a child its epoll sets are the parent's too, and stay as they
  * are. False: that failed. */
 bool face_put_pair(struct endpoint *, bool in_child);
+/* The program's end of the pair is not writable from here on. */
+void face_stuff(struct endpoint *);
 /* The poller watches all links that are open. */
 void face_want_all(struct endpoint *);
 /* From here on the keeper makes the descriptor readable when there is something to do. */
 void face_forward(struct endpoint *);
 /* The descriptor is readable exactly while there is something for the program to fetch. */
 void face_settle(struct endpoint *);
+/* The same, but one that is readable stays so: an event loop that has seen it is going to look. */
+void face_settle_unread(struct endpoint *);
 
 #endif

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -238,6 +239,39 @@ START_TEST(test_an_idle_context_does_not_wake_its_loop)
 }
 END_TEST
 
+/* --- programs that need a socket --- */
+
+/* coturn: before each redisAsyncHandleRead it peeks, and takes nothing for the end. Its loop may have
+ * issued a command since it saw that there is something. */
+static void expect_a_peek_sees_something(struct async_client *client)
+{
+    char peeked[8];
+    int fd = client->ac->c.fd;
+    async_expect(client, "OK", "SET fd:peek v");
+    ck_assert_int_eq(wait_for(fd, POLLIN | POLLOUT, UNTIL_LIMIT_MS), POLLIN);
+    async_expect(client, "v", "GET fd:peek");
+    ck_assert_int_gt(recv(fd, peeked, sizeof peeked, MSG_PEEK | MSG_DONTWAIT), 0);
+    async_finish(client);
+    ck_assert_int_eq(wait_for(fd, POLLIN | POLLOUT, 20), 0);
+}
+
+START_TEST(test_a_socket_is_readable_until_it_is_read)
+{
+    struct async_client client = {0};
+    struct stat status;
+    setenv("REDISROUTE_DESCRIPTOR", "socket", 1);
+    async_open(&client, loop_create(_i / target_count()), target_port(_i % target_count()));
+    ck_assert_int_eq(fstat(client.ac->c.fd, &status), 0);
+    ck_assert(S_ISSOCK(status.st_mode));
+    LOOP_UNTIL(client.loop, client.connects);
+    loop_turn_for(client.loop, 60);
+    for (int i = 0; i < 10; i++)
+        expect_a_peek_sees_something(&client);
+    async_close(&client);
+    loop_destroy(client.loop);
+}
+END_TEST
+
 /* --- a good guest --- */
 
 static bool is_close_on_exec(int fd)
@@ -359,6 +393,8 @@ static void add_matrix(Suite *suite)
     tcase_add_test(tc, test_refused_blocking);
     tcase_add_loop_test(tc, test_an_idle_blocking_context_looks_healthy, 0, target_count());
     tcase_add_loop_test(tc, test_an_idle_context_does_not_wake_its_loop, 0, target_count());
+    tcase_add_loop_test(tc, test_a_socket_is_readable_until_it_is_read, 0,
+                        LOOP_KINDS * target_count());
 }
 
 static void add_guest(Suite *suite)
