@@ -7,7 +7,8 @@
 # run, so that a limit needs no room but for other compilers.
 source "$(dirname "$0")/lib.sh"
 needs
-start_servers
+start_server
+start_cluster 3 0
 over=0
 
 # within WHAT NUMBER LIMIT
@@ -18,14 +19,10 @@ within() {
     [ "$verdict" = within ] || over=1
 }
 
-difference() {
-    awk -v from="$1" -v to="$2" 'BEGIN { printf "%.2f", to - from }'
-}
-
 # compare WAY MORE: a routed command may take so much more than one of plain hiredis, and one hundredth
 # of all that it takes when it is counted.
 compare() {
-    local way=$1 more=$2 plain off on all setting=REDISROUTE_COMMAND_STATS=1
+    local way=$1 more=$2 plain off on all settings=(REDISROUTE_COMMAND_STATS=1)
     plain=$(per_command own_instructions plain "$way")
     off=$(per_command own_instructions routed "$way")
     on=$(per_command own_instructions set "$way")

@@ -1,10 +1,12 @@
 /* redisroute-test: plain
  *
- * GETs in different ways, by a plain hiredis program: bench.sh runs it as it is, and with the
- * library preloaded, and compares.
+ * GETs in different ways, and SETs, by a plain hiredis program: bench.sh runs it as it is, and with
+ * the library preloaded, and compares.
  *
- *     get_bench PORT WAY COUNT     sends COUNT GETs and prints what one cost:
- *                                  nanoseconds of wall time, and of processor time
+ *     get_bench PORT WAY COUNT     sends COUNT commands and prints what one cost:
+ *                                  nanoseconds of wall time, and of processor time of all threads
+ *     get_bench PORT set COUNT     SETs, one at a time: besides, the median of what one took
+ *     get_bench PORT paced COUNT   the same, one a millisecond
  *     get_bench PORT idle COUNT    opens COUNT contexts, uses each on all shards, and prints how
  *                                  many bytes of heap each of them holds
  */
@@ -78,6 +80,42 @@ static void by_pipeline(redisContext *c, int count)
     }
 }
 
+/* --- how long one takes --- */
+
+enum { PACE_NS = 1000000 };
+
+static int compare_times(const void *a, const void *b)
+{
+    const long long *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static void sleep_until(long long ns)
+{
+    struct timespec t = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
+/* The median of what a SET took; a new one each pace_ns, or at once. */
+static long long by_set(redisContext *c, int count, long long pace_ns)
+{
+    long long *took = calloc((size_t)count, sizeof *took), median;
+    long long next = now_ns(CLOCK_MONOTONIC);
+    for (int i = 0; i < count; i++) {
+        const char *argv[] = {"SET", keys[i % KEYS], "value-of-16-byte"};
+        const size_t lengths[] = {3, KEY_SIZE, 16};
+        if (pace_ns > 0)
+            sleep_until(next += pace_ns);
+        long long began = now_ns(CLOCK_MONOTONIC);
+        take(c, redisCommandArgv(c, 3, argv, lengths));
+        took[i] = now_ns(CLOCK_MONOTONIC) - began;
+    }
+    qsort(took, (size_t)count, sizeof *took, compare_times);
+    median = took[count / 2];
+    free(took);
+    return median;
+}
+
 /* --- asynchronous: one command at a time, on hiredis' own adapter for libevent --- */
 
 struct async_run {
@@ -122,7 +160,7 @@ static void stop(struct cost *cost, int count)
 {
     cost->wall_ns += now_ns(CLOCK_MONOTONIC);
     cost->cpu_ns += now_ns(CLOCK_PROCESS_CPUTIME_ID);
-    printf("%lld %lld\n", cost->wall_ns / count, cost->cpu_ns / count);
+    printf("%lld %lld", cost->wall_ns / count, cost->cpu_ns / count);
 }
 
 static redisContext *open_context(int port)
@@ -155,6 +193,17 @@ static void measure_blocking(int port, void (*run)(redisContext *, int), int cou
     redisFree(c);
 }
 
+static void measure_sets(int port, int count, long long pace_ns)
+{
+    struct cost cost;
+    redisContext *c = warm_context(port);
+    start(&cost);
+    long long median = by_set(c, count, pace_ns);
+    stop(&cost, count);
+    printf(" %lld", median);
+    redisFree(c);
+}
+
 static void measure_async(int port, int count)
 {
     struct cost cost;
@@ -179,7 +228,7 @@ static void measure_idle(int port, int count)
         contexts[i] = open_context(port);
         by_argv(contexts[i], 30);
     }
-    printf("%zu 0\n", (mallinfo2().uordblks - before) / (size_t)count);
+    printf("%zu 0", (mallinfo2().uordblks - before) / (size_t)count);
     for (int i = 0; i < count; i++)
         redisFree(contexts[i]);
     free(contexts);
@@ -188,7 +237,7 @@ static void measure_idle(int port, int count)
 int main(int argc, char **argv)
 {
     if (argc != 4) {
-        fprintf(stderr, "usage: %s PORT argv|format|pipeline|async|idle COUNT\n", argv[0]);
+        fprintf(stderr, "usage: %s PORT argv|format|pipeline|async|set|paced|idle COUNT\n", argv[0]);
         return 2;
     }
     int port = atoi(argv[1]), count = atoi(argv[3]);
@@ -203,9 +252,14 @@ int main(int argc, char **argv)
         measure_blocking(port, by_pipeline, count);
     else if (!strcmp(way, "async"))
         measure_async(port, count);
+    else if (!strcmp(way, "set"))
+        measure_sets(port, count, 0);
+    else if (!strcmp(way, "paced"))
+        measure_sets(port, count, PACE_NS);
     else if (!strcmp(way, "idle"))
         measure_idle(port, count);
     else
         return 2;
+    printf("\n");
     return 0;
 }

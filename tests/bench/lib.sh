@@ -15,10 +15,10 @@ needs() {
 }
 
 work=$(mktemp -d)
-server=
+server= cluster_in=
 clean_up() {
     [ -z "$server" ] || kill "$server" 2>/dev/null || true
-    [ -z "${cluster_in-}" ] || exec {cluster_in}>&-
+    [ -z "$cluster_in" ] || exec {cluster_in}>&-
     wait
     rm -rf "$work"
 }
@@ -41,14 +41,15 @@ start_server() {
     done
 }
 
-# A cluster of three masters, and a server.
-start_servers() {
+# start_cluster MASTERS REPLICAS: in place of the one before, if there is one.
+start_cluster() {
     local cluster
+    [ -z "$cluster_in" ] || exec {cluster_in}>&-
+    rm -f "$work"/cluster-*
     mkfifo "$work/cluster-input"
-    "$build/tests/cluster_main" 3 <"$work/cluster-input" >"$work/cluster-ports" &
+    "$build/tests/cluster_main" "$@" <"$work/cluster-input" >"$work/cluster-ports" &
     cluster=$!
     exec {cluster_in}>"$work/cluster-input"
-    start_server
     until [ -s "$work/cluster-ports" ]; do
         kill -0 $cluster || exit 1
         sleep 0.1
@@ -70,7 +71,7 @@ run() {
     case $world in
     routed) port=$cluster_port environment=(LD_PRELOAD="$preload") ;;
     passed) environment=(LD_PRELOAD="$preload") ;; # with the library, on the plain server
-    set) port=$cluster_port environment=(LD_PRELOAD="$preload" "$setting") ;; # routed, and that said
+    set) port=$cluster_port environment=(LD_PRELOAD="$preload" "${settings[@]}") ;; # routed, and these said
     esac
     "${wrapper[@]}" env "${environment[@]}" "$program" "$port" "$@"
 }
@@ -81,9 +82,15 @@ run() {
 # per_command COUNTER WORLD WAY: how much one GET adds to what the counter counts.
 per_command() {
     local counter=$1 world=$2 way=$3 few many count=2000
+    # Once a second links are looked at before they are used, and a whole pipeline goes the long way.
+    [ "$way" != pipeline ] || count=20000
     few=$("$counter" "$world" "$way" $count)
     many=$("$counter" "$world" "$way" $((2 * count)))
     awk -v few="$few" -v many="$many" -v count=$count 'BEGIN {printf "%.2f", (many - few) / count}'
+}
+
+difference() {
+    awk -v from="$1" -v to="$2" 'BEGIN { printf "%+.2f", to - from }'
 }
 
 # Only of the program's own thread: that of the library sleeps in a system call of its own.
