@@ -19,9 +19,11 @@
 #include "session/request.h"
 
 enum {
-    LINGER_MS =
-        20, /* after the last command the queue is looked at, so that nobody has to wake us */
-    LOOK_MS = 2,
+    LINGER_MS = 30, /* after the last command the queue is looked at: nobody has to wake us */
+    LOOK_MS_LEAST = 2,
+    LOOK_MS_MOST = 16,
+    LOOK_FEW = 4,   /* commands: when a look finds no more of them, the next one is later … */
+    LOOK_MANY = 16, /* … and when it finds more than these, it is sooner */
     RETRY_MS = 500,
     ASKED_MS = 20, /* a name is being looked up */
     LOCKED_MS = 1000,
@@ -49,15 +51,21 @@ static struct target targets[MIRROR_TARGETS_MOST];
 static int target_count; /* that were heard of */
 static int epoll_of_links = -1;
 static struct buffer taken;
-static int64_t linger_until_ms;
-static void (*wake_keeper)(void);
 static _Atomic bool is_ending; /* the process: what is still there is dropped */
+
+/* When the queue is looked at: the fewer commands there are, the less often, since to wake up takes
+ * more than to send one. */
+static struct {
+    int64_t next_ms;
+    int64_t every_ms;
+    int64_t until_ms; /* then, when it is still empty, whoever puts something in wakes us */
+    bool asleep;
+} look = {.every_ms = LOOK_MS_MOST};
 
 void replay_configure(void (*wake)(void))
 {
     const struct config *config = config_get();
 
-    wake_keeper = wake;
     if (!config->off && config->any_mirror)
         mirror_turn_on((size_t)config->mirror_queue_bytes, wake);
     else
@@ -396,18 +404,49 @@ static void append_entry(struct target *t, const char *entry_bytes, const struct
         t->pending_commands += entry->commands;
 }
 
-static void distribute(void)
+/* How many commands that were. */
+static uint64_t distribute(void)
 {
+    uint64_t commands = 0;
+
     while (buffer_length(&taken) > 0) {
         struct mirror_entry entry;
 
         memcpy(&entry, buffer_bytes(&taken), sizeof entry);
+        commands += entry.commands;
         for (int i = 0; i < target_count; i++)
             if ((entry.targets >> i & 1) != 0)
                 append_entry(&targets[i], buffer_bytes(&taken), &entry);
         buffer_consume(&taken, sizeof entry + entry.length);
     }
     buffer_relax(&taken, 64 * 1024);
+    return commands;
+}
+
+static void adapt(uint64_t found)
+{
+    if (found <= LOOK_FEW && look.every_ms < LOOK_MS_MOST)
+        look.every_ms *= 2;
+    else if (found > LOOK_MANY && look.every_ms > LOOK_MS_LEAST)
+        look.every_ms /= 2;
+}
+
+static void look_at_queue(int64_t now_ms)
+{
+    bool enough = now_ms >= look.until_ms, any;
+    uint64_t found = 0;
+
+    if (now_ms < look.next_ms && !mirror_is_urgent())
+        return;
+    any = mirror_take(&taken, enough);
+    if (any) {
+        look.until_ms = now_ms + LINGER_MS;
+        look_for_targets();
+        found = distribute();
+    }
+    look.asleep = !any && enough;
+    adapt(found);
+    look.next_ms = now_ms + look.every_ms;
 }
 
 static bool open_epoll(int poller, uint64_t data)
@@ -432,11 +471,7 @@ int64_t replay_advance(int poller, uint64_t data, int64_t now_ms)
         return -1;
     if (!open_epoll(poller, data))
         return -1;
-    if (mirror_take(&taken, now_ms >= linger_until_ms)) {
-        linger_until_ms = now_ms + LINGER_MS;
-        look_for_targets();
-        distribute();
-    }
+    look_at_queue(now_ms);
     handle_events(now_ms);
     for (int i = 0; i < target_count; i++) {
         advance_target(&targets[i], now_ms);
@@ -446,7 +481,7 @@ int64_t replay_advance(int poller, uint64_t data, int64_t now_ms)
         due = clock_earlier(due, due_of(&targets[i], now_ms));
     }
     mirror_set_outstanding(outstanding);
-    return now_ms < linger_until_ms ? clock_earlier(due, now_ms + LOOK_MS) : due;
+    return look.asleep ? due : clock_earlier(due, look.next_ms);
 }
 
 void replay_forget_all(void)
@@ -465,7 +500,7 @@ void replay_forget_all(void)
     if (epoll_of_links != -1)
         close(epoll_of_links);
     epoll_of_links = -1;
-    linger_until_ms = 0;
+    look.until_ms = look.next_ms = 0;
 }
 
 /* --- the end of the process --- */
@@ -488,9 +523,10 @@ __attribute__((destructor)) void replay_flush(void)
 
     if (!mirror_is_on() || !keeper_is_running() || atomic_exchange(&done, true))
         return;
+    mirror_hurry();
     if (wait_for_queue(config_get()->mirror_flush_timeout_ms))
         return;
     atomic_store(&is_ending, true);
-    wake_keeper();
+    mirror_hurry();
     wait_for_queue(COUNTING_MS);
 }

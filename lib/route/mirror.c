@@ -9,6 +9,7 @@
 _Atomic unsigned mirror_mode;
 
 static _Atomic uint64_t outstanding;
+static _Atomic bool urgent;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for all below */
 static struct buffer queue;
@@ -135,6 +136,25 @@ void mirror_push(const char *bytes, size_t length, uint32_t commands, uint32_t t
     }
     pthread_mutex_unlock(&lock);
     mirror_count(queued ? MIRROR_QUEUED : MIRROR_DROPPED_FULL, commands);
+    if (to_wake != NULL) {
+        atomic_store(&urgent, true);
+        to_wake();
+    }
+}
+
+bool mirror_is_urgent(void)
+{
+    return atomic_load(&urgent);
+}
+
+void mirror_hurry(void)
+{
+    void (*to_wake)(void);
+
+    pthread_mutex_lock(&lock);
+    to_wake = wake;
+    pthread_mutex_unlock(&lock);
+    atomic_store(&urgent, true);
     if (to_wake != NULL)
         to_wake();
 }
@@ -144,6 +164,7 @@ bool mirror_take(struct buffer *into, bool sleeping)
     struct buffer empty = *into;
     bool any;
 
+    atomic_store(&urgent, false);
     pthread_mutex_lock(&lock);
     any = buffer_length(&queue) > 0;
     if (any) {
@@ -220,4 +241,5 @@ void mirror_forget_all(void)
     queue.head = queue.tail = 0;
     keeper_sleeps = true;
     atomic_store(&outstanding, 0);
+    atomic_store(&urgent, false);
 }

@@ -72,6 +72,10 @@ void mirror_push(const char *bytes, size_t length, uint32_t commands, uint32_t t
 /* Swaps the queue's content for the empty buffer `into`. When there is none, false, and the next
  * mirror_push wakes the keeper if `sleeping`. */
 bool mirror_take(struct buffer *into, bool sleeping);
+/* The keeper was woken and has not taken since: it is not to wait for its time. */
+bool mirror_is_urgent(void);
+/* Wakes it. */
+void mirror_hurry(void);
 
 void mirror_count(enum mirror_count, uint64_t how_many);
 uint64_t mirror_counted(enum mirror_count);

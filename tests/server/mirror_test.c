@@ -1,6 +1,7 @@
 /* The mirror: what arrives there is proved by the mirror's own counts and data, and that nothing of
  * it reaches the application by the replies, while the mirror is well, dead, silent or hostile. */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <hiredis/hiredis.h>
 #include <signal.h>
 #include <stdio.h>
@@ -366,6 +367,50 @@ START_TEST(test_what_the_end_still_sent_is_in_the_statistics)
 }
 END_TEST
 
+/* How often threads other than this one went to sleep. */
+static long sleeps_of_others(void)
+{
+    char path[300], line[128];
+    DIR *tasks = opendir("/proc/self/task");
+    const struct dirent *entry;
+    long sleeps = 0;
+
+    while ((entry = readdir(tasks)) != NULL) {
+        int thread = atoi(entry->d_name); /* 0: . and .. */
+        snprintf(path, sizeof path, "/proc/self/task/%d/status", thread);
+        FILE *status = thread != 0 && thread != gettid() ? fopen(path, "r") : NULL;
+        while (status && fgets(line, sizeof line, status))
+            if (strncmp(line, "voluntary_ctxt_switches:", 24) == 0)
+                sleeps += atol(line + 24);
+        if (status)
+            fclose(status);
+    }
+    closedir(tasks);
+    return sleeps;
+}
+
+/* A program that writes now and then is not to pay for a thread that looks all the time. */
+START_TEST(test_the_keeper_sleeps_most_of_the_time)
+{
+    clean();
+    mirror_to(server_port(plain_mirror), 0);
+    redisContext *c = connect_target(_i);
+    EXPECT(c, "OK", "SET pace first");
+    UNTIL(mirror_says("first", "GET pace"));
+    int64_t began = now_ms(), took;
+    long sleeps = -sleeps_of_others();
+    for (int i = 0; i < 100; i++) {
+        pause_ms(10);
+        EXPECT(c, "OK", "SET pace %d", i);
+    }
+    took = now_ms() - began;
+    sleeps += sleeps_of_others();
+    UNTIL(mirror_says("99", "GET pace"));
+    ck_assert_msg(sleeps * 1000 / took < 200, "%ld in %ld ms", sleeps, (long)took);
+    redisFree(c);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("mirror");
@@ -382,5 +427,6 @@ int main(void)
     tcase_add_loop_test(tc, test_what_is_left_at_the_end_is_counted, 0,
                         sizeof ends / sizeof ends[0]);
     tcase_add_test(tc, test_what_the_end_still_sent_is_in_the_statistics);
+    tcase_add_loop_test(tc, test_the_keeper_sleeps_most_of_the_time, 0, target_count());
     return suite_run(suite);
 }
