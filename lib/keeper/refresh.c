@@ -41,6 +41,7 @@ struct inquiry {
     struct link *link; /* NULL: over */
     char *credentials; /* that it was asked with, or NULL */
     int to_skip;       /* the answer to the credentials */
+    const char *seed;  /* the name of an endpoint by which it was found; NULL: it is a node */
     struct topology *view;
     size_t credentials_length;
     char *nodes; /* the text of CLUSTER NODES */
@@ -87,10 +88,21 @@ static int64_t answer_within_ms(const struct refresh *r)
     return said > 0 ? said : ANSWER_WITHIN_MS;
 }
 
+/* It has answered nothing: another may be behind its name by now. */
+static void doubt(const struct inquiry *q)
+{
+    if (q->seed != NULL)
+        resolver_doubt(q->seed, &q->link->address);
+    else
+        wire_doubt(q->link);
+}
+
 static void finish_inquiry(struct inquiry *q)
 {
     if (q->link == NULL)
         return;
+    if (q->view == NULL)
+        doubt(q);
     wire_close(q->link);
     link_destroy(q->link);
     q->link = NULL;
@@ -127,13 +139,13 @@ static bool write_questions(struct inquiry *q)
     return ok && link_send_raw(q->link, questions, sizeof questions - 1);
 }
 
-static void ask(struct refresh *r, const char *host, uint16_t port)
+static void ask(struct refresh *r, const char *host, uint16_t port, const char *seed)
 {
     static const struct wire_settings names;
     struct inquiry *q = &r->inquiries[r->count];
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = q};
 
-    *q = (struct inquiry){.refresh = r};
+    *q = (struct inquiry){.refresh = r, .seed = seed};
     q->link = link_create(host, port);
     if (q->link == NULL)
         return;
@@ -159,7 +171,7 @@ static void ask_migrating(struct refresh *r, const struct topology *t, bool *ask
             r->count >= ASKED_MOST - 1)
             continue;
         asked[owner] = true;
-        ask(r, t->nodes[owner].host, t->nodes[owner].port);
+        ask(r, t->nodes[owner].host, t->nodes[owner].port, NULL);
     }
 }
 
@@ -178,7 +190,7 @@ static void ask_seeds(struct refresh *r)
         case RESOLVER_PENDING:
             return; /* it is asked again, in a while */
         case RESOLVER_FOUND:
-            ask(r, host, seed->port);
+            ask(r, host, seed->port, seed->host);
             break;
         case RESOLVER_UNKNOWN:
             break;
@@ -205,7 +217,7 @@ static void begin(struct refresh *r, int most, int64_t now_ms)
             uint16_t node = (uint16_t)((r->turn + i) % t->node_count);
 
             if (!asked[node])
-                ask(r, t->nodes[node].host, t->nodes[node].port);
+                ask(r, t->nodes[node].host, t->nodes[node].port, NULL);
         }
         r->turn += (unsigned)r->count;
     }

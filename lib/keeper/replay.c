@@ -109,6 +109,8 @@ static void lose(struct target *t, struct link *link)
 {
     int why = link->error;
 
+    if (!link->probe || why != 0)
+        wire_doubt(link);
     close_link(link);
     session_link_lost(t->session, link, why);
     link->must_close = false;
@@ -121,6 +123,10 @@ static void open_link(struct target *t, struct link *link)
 
     if (!session_link_may_open(t->session, link))
         return;
+    if (wire_look_up(link, &settings) == RESOLVER_PENDING) {
+        session_link_delayed(t->session, link, RESOLVER_AGAIN_MS);
+        return;
+    }
     switch (wire_open(link, &settings)) {
     case WIRE_DONE:
         session_link_opened(t->session, link);
@@ -244,6 +250,7 @@ static void begin(struct target *t, int64_t now_ms)
         .clock = clock_now_ms,
         .tls = config_tls_of(config, t->cluster),
         .tls_dialled = address->host,
+        .name = resolver_is_name(address->host) ? address->host : NULL,
         .is_mirror = true,
         .refresh = t->cluster->refresh,
         .seeds = t->cluster,
@@ -262,6 +269,8 @@ static void begin(struct target *t, int64_t now_ms)
 
 static void give_up(struct target *t, int64_t now_ms)
 {
+    if (t->session->settings.name != NULL)
+        resolver_doubt(t->session->settings.name, &t->session->home->address);
     if (t->session->end_text != NULL)
         log_write(LOG_WARNING, "mirror %s: %s", t->cluster->name, t->session->end_text);
     for (struct link *link = t->session->links; link != NULL; link = link->next)

@@ -97,6 +97,8 @@ static bool flush(struct checkup *c)
 
 static void fail(struct checkup *c)
 {
+    if (c->link != NULL)
+        wire_doubt(c->link);
     hang_up(c);
     c->lost = true;
 }

@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "link/tls.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,23 +11,36 @@ static const char asking[] = "*1\r\n$6\r\nASKING\r\n";
 static const char cached[] = "*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n";
 static const char uncached[] = "*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$2\r\nNO\r\n";
 
+bool link_rename(struct link *link, const char *host)
+{
+    size_t size = strlen(host) + sizeof ":65535";
+    char *copy = strdup(host), *name = malloc(size);
+
+    if (copy == NULL || name == NULL) {
+        free(copy);
+        free(name);
+        return false;
+    }
+    snprintf(name, size, "%s:%u", host, (unsigned)link->port);
+    free(link->host);
+    free(link->name);
+    link->host = copy;
+    link->name = name;
+    return true;
+}
+
 struct link *link_create(const char *host, uint16_t port)
 {
     struct link *link = calloc(1, sizeof *link);
-    size_t size = strlen(host) + sizeof ":65535";
 
     if (link == NULL)
         return NULL;
     link->fd = -1;
     link->port = port;
-    link->host = strdup(host);
-    link->name = malloc(size);
-    if (link->host == NULL || link->name == NULL) {
-        link_destroy(link);
-        return NULL;
-    }
-    snprintf(link->name, size, "%s:%u", host, (unsigned)port);
-    return link;
+    if (link_rename(link, host))
+        return link;
+    link_destroy(link);
+    return NULL;
 }
 
 void link_destroy(struct link *link)
@@ -202,4 +216,16 @@ bool link_is(const struct link *link, const char *host, size_t host_length, uint
 {
     return link->port == port && strlen(link->host) == host_length &&
            memcmp(link->host, host, host_length) == 0;
+}
+
+bool link_number(const struct link *link, char number[INET6_ADDRSTRLEN])
+{
+    const struct sockaddr_in *in = (const void *)&link->address;
+    const struct sockaddr_in6 *in6 = (const void *)&link->address;
+
+    if (link->address_length == 0)
+        return false;
+    if (in->sin_family == AF_INET)
+        return inet_ntop(AF_INET, &in->sin_addr, number, INET6_ADDRSTRLEN) != NULL;
+    return inet_ntop(AF_INET6, &in6->sin6_addr, number, INET6_ADDRSTRLEN) != NULL;
 }

@@ -18,6 +18,7 @@
 #include "link/frame.h"
 #include "link/part.h"
 
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -108,6 +109,8 @@ enum { LINK_KEEP = 2048 };
 /* NULL: out of memory. */
 struct link *link_create(const char *host, uint16_t port);
 void link_destroy(struct link *);
+/* What it leads to is called so from now on. False: out of memory. */
+bool link_rename(struct link *, const char *host);
 
 /* Puts the part at the end of the stream. `bytes` may be the part's own. False: out of memory. */
 bool link_send(struct link *, struct part *, const char *bytes, size_t length);
@@ -167,6 +170,9 @@ void link_forget_flushed(struct link *);
 void link_cut(struct link *);
 /* Everything before `position` was delivered or is of no use any more. */
 void link_release(struct link *, uint64_t position);
+
+/* Its address as a number. False: it has none yet. */
+bool link_number(const struct link *, char number[INET6_ADDRSTRLEN]);
 
 bool link_is(const struct link *, const char *host, size_t host_length, uint16_t port);
 

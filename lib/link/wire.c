@@ -121,6 +121,12 @@ enum resolver_result wire_look_up(struct link *link, const struct wire_settings 
     return result;
 }
 
+void wire_doubt(const struct link *link)
+{
+    if (link->named && link->address_length > 0)
+        resolver_doubt(link->host, &link->address);
+}
+
 void wire_set_option(struct link *link, const struct wire_option *option)
 {
     if (link->fd != -1)

@@ -31,7 +31,8 @@ struct wire_settings {
     struct timeval send_timeout;
     struct tls_profile *tls; /* NULL: bytes go as they are. The owner's */
     const char *tls_dialled; /* the name that was dialled; NULL or empty: it was no name */
-    bool may_look_up; /* names, in the thread that opens links: it waits for its sockets, too */
+    bool may_look_up; /* names, in the thread that opens links: it waits for its sockets, too, and
+                         there is no other thread */
     bool alone; /* no keeper notices a silent server: a wait ends after WIRE_SILENCE_S */
     int64_t op_timeout_ms; /* a wait ends after that; 0: it need not */
 };
@@ -61,6 +62,9 @@ void wire_settings_learn(struct wire_settings *, int fd);
 
 /* Puts the address of link->host in the link, unless that was given. */
 enum resolver_result wire_look_up(struct link *, const struct wire_settings *);
+
+/* The connection failed or was lost: the name it was opened by, if any, may lead elsewhere now. */
+void wire_doubt(const struct link *);
 
 /* Begins to connect to link->host, or to link->address when it is set. WIRE_AGAIN: under way. */
 enum wire_result wire_open(struct link *, const struct wire_settings *);

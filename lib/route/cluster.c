@@ -11,6 +11,14 @@ struct fix {
     char host[256];
 };
 
+/* A name that leads to the cluster, as a configuration would say it. */
+struct dialled {
+    struct dialled *next;
+    struct config_cluster seeds;
+    struct config_address endpoint;
+    char name[];
+};
+
 static void (*_Atomic alarm_function)(void);
 
 void cluster_raise_alarm(void)
@@ -58,6 +66,16 @@ struct cluster *cluster_create(struct topology *topology)
     return c;
 }
 
+static void forget_dialled(struct cluster *c)
+{
+    while (c->state->dialled_names != NULL) {
+        struct dialled *next = c->state->dialled_names->next;
+
+        free(c->state->dialled_names);
+        c->state->dialled_names = next;
+    }
+}
+
 void cluster_destroy(struct cluster *c)
 {
     if (c == NULL)
@@ -69,6 +87,7 @@ void cluster_destroy(struct cluster *c)
     cluster_forget_logins(c);
     cluster_forget_nodes(c);
     free(c->state->fixes);
+    forget_dialled(c);
     free(c->state);
     free(c);
 }
@@ -234,12 +253,47 @@ void cluster_configure(struct cluster *c, const struct config_refresh *refresh,
     pthread_mutex_unlock(&c->state->lock);
 }
 
+/* Whoever follows the pointers holds no lock: what is in the list stays as it is. */
+static struct dialled *make_dialled(const char *name, uint16_t port)
+{
+    struct dialled *d = malloc(sizeof *d + strlen(name) + 1);
+
+    if (d == NULL)
+        return NULL;
+    strcpy(d->name, name);
+    d->endpoint = (struct config_address){d->name, port};
+    d->seeds =
+        (struct config_cluster){.name = d->name, .endpoints = &d->endpoint, .endpoint_count = 1};
+    return d;
+}
+
+void cluster_set_dialled(struct cluster *c, const char *name, uint16_t port)
+{
+    struct dialled **at, *d;
+
+    pthread_mutex_lock(&c->state->lock);
+    at = &c->state->dialled_names;
+    while ((d = *at) != NULL && (d->endpoint.port != port || strcmp(d->name, name) != 0))
+        at = &d->next;
+    if (d != NULL)
+        *at = d->next;
+    else
+        d = make_dialled(name, port);
+    if (d != NULL) {
+        d->next = c->state->dialled_names;
+        c->state->dialled_names = d;
+    }
+    pthread_mutex_unlock(&c->state->lock);
+}
+
 const struct config_cluster *cluster_seeds(struct cluster *c)
 {
     const struct config_cluster *seeds;
 
     pthread_mutex_lock(&c->state->lock);
     seeds = c->state->seeds;
+    if (seeds == NULL && c->state->dialled_names != NULL)
+        seeds = &c->state->dialled_names->seeds;
     pthread_mutex_unlock(&c->state->lock);
     return seeds;
 }

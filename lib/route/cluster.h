@@ -73,6 +73,9 @@ void cluster_redirected(struct cluster *, int64_t now_ms);
  * none of its nodes answers (NULL: none; they outlive it). The last word counts. */
 void cluster_configure(struct cluster *, const struct config_refresh *,
                        const struct config_cluster *seeds);
+/* The name by which it was dialled: where it is found, too, when the configuration says nothing of
+ * it. Copied; it lives as long as the cluster. */
+void cluster_set_dialled(struct cluster *, const char *name, uint16_t port);
 const struct config_cluster *cluster_seeds(struct cluster *);
 struct config_refresh cluster_refresh(struct cluster *);
 

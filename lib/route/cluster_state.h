@@ -12,6 +12,7 @@
 enum { CREDENTIALS_MOST = 4 };
 
 struct fix;
+struct dialled;
 struct node_mark;
 
 struct cluster_state {
@@ -20,6 +21,7 @@ struct cluster_state {
     struct bytes credentials[CREDENTIALS_MOST]; /* malloc'ed; the next to be used first */
     const struct config_login *logins;
     const struct config_cluster *seeds;
+    struct dialled *dialled_names; /* the last one first */
     struct tls_profile *tls; /* NULL: none */
     char dialled[CLUSTER_DIALLED_SIZE];
     struct node_mark *marks;

@@ -43,14 +43,27 @@ static void become_routing(struct session *s, struct cluster *cluster)
     s->stalled = false;
     if (s->settings.configure != NULL || s->settings.seeds != NULL)
         cluster_configure(cluster, &s->settings.refresh, s->settings.seeds);
+    if (s->settings.name != NULL)
+        cluster_set_dialled(cluster, s->settings.name, s->settings.port);
     session_adopt(s);
     greet_credentials(s);
+}
+
+/* A server that was dialled by its name is known by it: its connection is renewed where the name
+ * leads then. */
+static bool go_by_name(struct session *s)
+{
+    if (s->settings.name != NULL && !link_rename(s->home, s->settings.name))
+        return false;
+    s->home->named = s->settings.name != NULL;
+    s->settings.host = s->home->host;
+    return true;
 }
 
 /* Not a cluster, and yet to be seen command by command: a topology of one node. */
 static void become_single(struct session *s)
 {
-    struct topology *t = topology_single(s->settings.host, s->settings.port);
+    struct topology *t = go_by_name(s) ? topology_single(s->settings.host, s->settings.port) : NULL;
     struct cluster *cluster = t ? cluster_learn(s->settings.host, s->settings.port, is_secure(s), t)
                                 : NULL;
 
@@ -105,14 +118,28 @@ static void open_probe(struct session *s)
     session_touch(s, link);
 }
 
-void discover_begin(struct session *s)
+/* A single server is known by its name, where it has one. */
+static struct cluster *find_known(const struct session *s)
 {
     struct cluster *known = cluster_find(s->settings.host, s->settings.port, is_secure(s));
+
+    if (known == NULL && s->settings.name != NULL)
+        known = cluster_find(s->settings.name, s->settings.port, is_secure(s));
+    return known;
+}
+
+void discover_begin(struct session *s)
+{
+    struct cluster *known = find_known(s);
 
     s->state = SESSION_DISCOVERING;
     s->stalled = true;
     s->locked_until_ms = 0;
-    if (known != NULL)
+    if (s->homeless)
+        return;
+    if (known != NULL && atomic_load(&known->single))
+        become_single(s);
+    else if (known != NULL)
         become_routing(s, known);
     else if (!is_to_be_seen(s) && !greet_is_login(s, s->home) &&
              cluster_is_plain(s->settings.host, s->settings.port, is_secure(s), session_now(s)))

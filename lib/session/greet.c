@@ -90,12 +90,21 @@ static bool remember_hello(struct session *s, const struct argv *argv)
 
 /* --- what the configuration has links say first --- */
 
+/* Of single servers it speaks by their numbers, whatever name led there. */
+static const struct config_login *login_at(const struct config_login *logins,
+                                           const struct link *link)
+{
+    char number[INET6_ADDRSTRLEN];
+
+    return login_find(logins, link_number(link, number) ? number : link->host, link->port);
+}
+
 /* NULL: nothing, or the program has said who it is. */
 static const struct config_login *login_of(const struct session *s, const struct link *link)
 {
     bool own = s->greetings != NULL && s->greetings->kind == GREETING_AUTH;
 
-    return own ? NULL : login_find(s->settings.logins, link->host, link->port);
+    return own ? NULL : login_at(s->settings.logins, link);
 }
 
 bool greet_is_login(const struct session *s, const struct link *link)
@@ -370,7 +379,7 @@ void greet_changed(struct session *s, const struct config_login *before)
         if (!link->probe && !link->must_close && link->feed == NULL && link_is_open(link) &&
             !session_holds(s, link) &&
             (link->state == LINK_REFUSED ||
-             login_is_of_other(login_of(s, link), login_find(before, link->host, link->port))))
+             login_is_of_other(login_of(s, link), login_at(before, link))))
             ok = greet_anew(s, link);
     if (!ok)
         session_end(s, ENOMEM);

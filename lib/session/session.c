@@ -1,8 +1,10 @@
 #include "session/session.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 
+#include "link/resolver.h"
 #include "session/copy.h"
 #include "session/feed.h"
 #include "session/front.h"
@@ -220,6 +222,41 @@ static void greet(struct session *s, struct link *link)
     link->state = LINK_GREETING;
     if (link->greetings == 0 && !greet_link(s, link))
         session_end(s, ENOMEM);
+}
+
+void session_open_home(struct session *s)
+{
+    s->home->state = LINK_WANTED;
+    session_touch(s, s->home);
+}
+
+static bool set_dialled(struct session *s, const char *said)
+{
+    s->settings.name = resolver_is_name(said) ? said : NULL;
+    if (s->settings.tls == NULL)
+        return true;
+    free((char *)s->settings.tls_dialled);
+    s->settings.tls_dialled = strdup(said);
+    return s->settings.tls_dialled != NULL;
+}
+
+bool session_found_home(struct session *s, const struct sockaddr_storage *address, socklen_t length,
+                        const char *said)
+{
+    char number[INET6_ADDRSTRLEN];
+
+    s->home->address = *address;
+    s->home->address_length = length;
+    /* At the same place in both kinds. */
+    s->settings.port = ntohs(((const struct sockaddr_in *)(const void *)address)->sin_port);
+    s->home->port = s->settings.port;
+    if (!link_number(s->home, number) || !link_rename(s->home, number) || !set_dialled(s, said))
+        return false;
+    s->settings.host = s->home->host;
+    s->homeless = false;
+    if (s->stalled)
+        discover_begin(s);
+    return true;
 }
 
 void session_home_connected(struct session *s)

@@ -44,6 +44,7 @@ enum session_state {
 struct session_settings {
     const char *host; /* the address that was dialled, as numbers */
     uint16_t port;
+    const char *name; /* that was looked up for it; NULL: none was. Outlives the session */
     int64_t op_timeout_ms;       /* how long a command may take that does not block; 0: any time */
     int64_t failover_timeout_ms; /* how long a command waits for its slot to be served */
     int64_t connect_timeout_ms;
@@ -136,6 +137,8 @@ struct session {
     struct topology *learnt; /* … or it asks who else is in this one */
     bool single;  /* one server that is no cluster, and yet no pipe */
     bool stalled; /* input waits for what was asked on `probe` */
+    bool homeless; /* where the home is is being looked up: until session_found_home nothing is
+                      asked */
     struct link **link_of_node; /* by node of the snapshot; NULL where there is none yet */
     struct topology *topology;
     struct cluster *cluster;
@@ -237,6 +240,12 @@ int session_connect_error(const struct session *);
 
 /* What became of connections. The home link may be connected by others, once. */
 void session_home_connected(struct session *);
+/* The home is to be opened by the owner, as any other link. */
+void session_open_home(struct session *);
+/* Of a homeless session: this is where its home is, by the name or number `said`, which outlives
+ * the session. False: out of memory. */
+bool session_found_home(struct session *, const struct sockaddr_storage *, socklen_t,
+                        const char *said);
 /* A link that is wanted cannot be opened yet: it is wanted again in so many milliseconds. */
 void session_link_delayed(struct session *, struct link *, int64_t ms);
 /* False: the node was lost, and it is not this link's turn to connect to it; it is wanted again when

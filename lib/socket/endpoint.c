@@ -91,6 +91,8 @@ bool endpoint_is_connecting(const struct endpoint *ep)
 {
     const struct link *home = endpoint_home(ep);
 
+    if (ep->awaits_seed)
+        return home == NULL || home->state == LINK_WANTED || home->state == LINK_CONNECTING;
     return home != NULL && home->state == LINK_CONNECTING;
 }
 
@@ -126,6 +128,8 @@ static bool make_front(struct endpoint *ep, struct session_settings *settings)
     if (ep->session == NULL || !front_begin(ep->session, upstreams))
         return false;
     ep->session->fd = ep->fd;
+    if (ep->awaits_seed)
+        return true;
     if (!inner_open_at(ep, ep->session->home, &seed))
         return false;
     session_link_opened(ep->session, ep->session->home);
@@ -143,6 +147,7 @@ static bool make_session(struct endpoint *ep)
         return make_front(ep, &settings);
     address_text((struct sockaddr *)&ep->seed, host, &settings.port);
     configure(&settings);
+    settings.name = ep->name != NULL && resolver_is_name(ep->name) ? ep->name : NULL;
     settings.tls_dialled = ep->name;
     settings.tls_is_own = ep->own_tls != NULL;
     if (settings.tls_is_own)
@@ -151,6 +156,9 @@ static bool make_session(struct endpoint *ep)
     if (ep->session == NULL)
         return false;
     ep->session->fd = ep->fd;
+    ep->session->homeless = ep->awaits_seed;
+    if (ep->awaits_seed)
+        return true;
     ep->session->home->address = ep->seed;
     ep->session->home->address_length = ep->seed_length;
     return true;
@@ -212,6 +220,17 @@ static bool logs_in(const struct seed *seed)
            config_listener(config_get(), host, port)->logins != NULL;
 }
 
+/* The pump opens it, when it is known where. */
+static bool await_seed(struct endpoint *ep)
+{
+    if (dup3(poller_descriptor(ep->poller), ep->fd, O_CLOEXEC) == -1)
+        return false;
+    poller_set_descriptor(ep->poller, ep->fd);
+    session_open_home(ep->session);
+    face_settle(ep);
+    return true;
+}
+
 /* The number becomes a poller; the socket under it moves to another and goes on connecting. */
 static bool become_poller(struct endpoint *ep)
 {
@@ -221,6 +240,8 @@ static bool become_poller(struct endpoint *ep)
     ep->poller = poller_create();
     if (ep->poller == NULL)
         return false;
+    if (ep->awaits_seed)
+        return await_seed(ep);
     real = wire_move_high(fcntl(ep->fd, F_DUPFD_CLOEXEC, 0));
     if (real == -1 || dup3(poller_descriptor(ep->poller), ep->fd, O_CLOEXEC) == -1) {
         if (real != -1)
@@ -237,17 +258,22 @@ static bool become_poller(struct endpoint *ep)
  * readable. Like a poller it never becomes writable. */
 static bool become_pair(struct endpoint *ep)
 {
-    int real = wire_move_high(fcntl(ep->fd, F_DUPFD_CLOEXEC, 0));
+    int real = ep->awaits_seed ? -1 : wire_move_high(fcntl(ep->fd, F_DUPFD_CLOEXEC, 0));
 
-    if (real == -1 || !face_put_pair(ep, false)) {
+    if ((real == -1 && !ep->awaits_seed) || !face_put_pair(ep, false)) {
         if (real != -1)
             close(real);
         return false;
     }
     ep->paired = true;
-    adopt_home(ep, real, true);
+    if (ep->awaits_seed)
+        session_open_home(ep->session); /* by the pump, when it is known where */
+    else
+        adopt_home(ep, real, true);
     face_stuff(ep);
     face_forward(ep);
+    if (ep->awaits_seed)
+        face_settle(ep);
     if (ep->forward == NULL)
         endpoint_close_links(ep); /* what is under the number is a connection that was closed */
     return ep->forward != NULL;
@@ -296,12 +322,12 @@ static struct endpoint *create(int fd, const struct seed *seed, const struct wir
     ep->address_length = seed->dialled_length;
     ep->seed = seed->address;
     ep->seed_length = seed->length;
+    ep->awaits_seed = seed->pending;
     ep->wire = *wire;
     ep->own_tls = tls_profile_ref(wire->tls);
-    if (ep->own_tls != NULL || is_secured((const struct sockaddr *)&seed->dialled) ||
-        has_routes((const struct sockaddr *)&seed->dialled))
-        ep->name = strdup(seed->name);
-    if ((become != NULL && (!make_session(ep) || !become(ep))) || !descriptor_set(fd, ep)) {
+    ep->name = strdup(seed->name);
+    if (ep->name == NULL || (become != NULL && (!make_session(ep) || !become(ep))) ||
+        !descriptor_set(fd, ep)) {
         free_endpoint(ep);
         return NULL;
     }
@@ -339,7 +365,7 @@ struct endpoint *endpoint_create(int fd, const struct seed *seed, const struct w
 {
     const struct sockaddr *dialled = (const struct sockaddr *)&seed->dialled;
 
-    if (!is_secured(dialled) && !logs_in(seed) && !has_routes(dialled) &&
+    if (!seed->pending && !is_secured(dialled) && !logs_in(seed) && !has_routes(dialled) &&
         plain_by_now(seed_address(seed)))
         return NULL;
     return create(fd, seed, wire, async ? become_what_is_wanted : NULL);
@@ -384,7 +410,7 @@ struct endpoint *endpoint_create_stream(int fd, const struct seed *seed,
         ep->tap = calloc(1, sizeof *ep->tap);
     if (config_get()->off || ep->tap != NULL)
         ep->session->state = SESSION_PLAIN;
-    if (wishes->connect_timeout_ms > 0)
+    if (wishes->connect_timeout_ms > 0 && !ep->awaits_seed)
         endpoint_home(ep)->connect_by_ms = clock_now_ms() + wishes->connect_timeout_ms;
     face_settle(ep);
     return ep;
@@ -460,7 +486,6 @@ static bool begin(struct endpoint *ep)
     if (!make_session(ep))
         return false;
     ep->wire.alone = endpoint_is_blocking(ep) && !keeper_is_running();
-    ep->wire.may_look_up = endpoint_is_blocking(ep);
     ep->wire.op_timeout_ms = ep->session->settings.op_timeout_ms;
     adopt_home(ep, ep->fd, false);
     if (!endpoint_is_blocking(ep) && endpoint_home(ep)->state == LINK_UP &&
@@ -669,16 +694,25 @@ static bool is_untouched(const struct endpoint *ep)
     return true;
 }
 
+static void secure_session(const struct endpoint *ep, struct session *s)
+{
+    s->settings.tls_is_own = true;
+    session_set_tls(s, ep->own_tls);
+}
+
 /* The session is there, and its first connection is open or being opened. */
 static int secure_home(struct endpoint *ep)
 {
     struct link *home = endpoint_home(ep);
     struct session *s = home != NULL ? home->session : NULL;
 
+    if (ep->awaits_seed && endpoint_is_connecting(ep)) {
+        secure_session(ep, ep->session);
+        return 0;
+    }
     if (s == NULL || s->state == SESSION_ENDED || home->fd == -1)
         return 0; /* the next look at it says why */
-    s->settings.tls_is_own = true;
-    session_set_tls(s, ep->own_tls);
+    secure_session(ep, s);
     if (!tls_begin(home, ep->own_tls, NULL))
         return (int)endpoint_fail(ENOMEM);
     home->state = LINK_CONNECTING;

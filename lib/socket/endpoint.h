@@ -62,7 +62,8 @@ struct endpoint {
     socklen_t address_length;
     struct sockaddr_storage seed; /* that was connected to */
     socklen_t seed_length;
-    char *name;                  /* that was looked up for it; NULL: nobody will ask */
+    char *name;                  /* that was looked up for it, or the number; NULL: an audit's */
+    bool awaits_seed;            /* where its first connection goes is being looked up */
     struct tls_profile *own_tls; /* the program's; NULL: the configuration's counts */
 };
 

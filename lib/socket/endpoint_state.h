@@ -27,6 +27,12 @@ struct link *endpoint_home(const struct endpoint *);
 /* What becomes of that connection is not known yet. */
 bool endpoint_is_connecting(const struct endpoint *);
 
+/* The program's thread waits for its sockets, and is the only one: it looks names up, too. */
+static inline bool endpoint_may_look_up(const struct endpoint *ep)
+{
+    return endpoint_is_blocking(ep) && !keeper_is_running();
+}
+
 /* There is a session, and no fork since it was last used. */
 static inline bool endpoint_is_as_it_was(const struct endpoint *ep)
 {

@@ -90,6 +90,7 @@ static struct session *create(const struct endpoint *ep, const struct link *link
     settings.port = (uint16_t)strtoul(port, NULL, 10);
     memcpy(settings.dialled_host, front->settings.dialled_host, sizeof settings.dialled_host);
     configure(&settings);
+    settings.name = seed->name != NULL && resolver_is_name(seed->name) ? seed->name : NULL;
     settings.tls_dialled = seed->name;
     settings.tls_is_own = ep->own_tls != NULL;
     if (settings.tls_is_own)
@@ -122,12 +123,14 @@ bool inner_open(struct endpoint *ep, struct link *link)
     const struct upstream *u = &front_upstreams(ep->session)->list[link->port - 1];
     const struct config_listener *l = config_listener(
         config_get(), ep->session->settings.dialled_host, ep->session->settings.dialled_port);
+    const bool async = ep->kind != ENDPOINT_BLOCKING;
+    const struct seed_wishes wishes = {.async = async, .limit_ms = seed_limit_ms(l, async)};
     struct seed seed = {.length = 0};
+    enum seed_result result = seed_choose_of(&seed, u->cluster, &wishes);
 
-    if (seed_choose_of(&seed, u->cluster, AF_UNSPEC,
-                       seed_limit_ms(l, ep->kind != ENDPOINT_BLOCKING)))
+    if (result == SEED_CHOSEN)
         return inner_open_at(ep, link, &seed);
     (void)name_link(link, u->cluster->name);
-    link->error = EHOSTUNREACH;
+    link->error = result == SEED_PENDING ? EAGAIN : EHOSTUNREACH;
     return false;
 }

@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "keeper/keeper.h"
 #include "session/front.h"
+#include "socket/endpoint_state.h"
 #include "socket/inner.h"
 
 enum { READY_MOST = 64, POLL_ON_STACK = 32 };
@@ -33,6 +34,8 @@ static void lose(struct endpoint *ep, struct link *link)
 {
     int why = link->error;
 
+    if (!link->probe || why != 0)
+        wire_doubt(link);
     pump_close(ep, link);
     session_link_lost(link->session, link, why);
     link->must_close = false;
@@ -58,11 +61,60 @@ static int64_t connect_timeout_ms(const struct endpoint *ep, const struct link *
                                            : link->session->settings.connect_timeout_ms;
 }
 
+/* A name may have several addresses, with other servers behind them: as long as the program's own
+ * connection is there, what belongs to it goes to the same. */
+static void stay_with_home(struct link *link)
+{
+    const struct session *s = link->session;
+
+    if (!s->single || s->settings.name == NULL || link == s->home)
+        return;
+    link->named = s->home->fd == -1;
+    if (link->named)
+        return;
+    link->address = s->home->address;
+    link->address_length = s->home->address_length;
+}
+
+/* The names among the endpoints were unknown when the program dialled. False: they still are. */
+static bool find_home(struct endpoint *ep, struct session *s)
+{
+    struct seed seed = {.dialled = ep->address,
+                        .dialled_length = ep->address_length,
+                        .address = ep->address,
+                        .length = ep->address_length,
+                        .name = ep->name};
+    enum seed_result result = seed_choose_again(&seed);
+    char *said = result == SEED_CHOSEN ? strdup(seed.name) : ep->name;
+
+    if (result == SEED_PENDING) {
+        session_link_delayed(s, s->home, RESOLVER_AGAIN_MS);
+        return false;
+    }
+    if (said == NULL || !session_found_home(s, &seed.address, seed.length, said)) {
+        session_end(s, ENOMEM);
+        s->settings.name = NULL;
+        if (said != ep->name)
+            free(said);
+        return false;
+    }
+    if (said != ep->name)
+        free(ep->name);
+    ep->name = said;
+    ep->seed = seed.address;
+    ep->seed_length = seed.length;
+    return true;
+}
+
 static void open_link(struct endpoint *ep, struct link *link)
 {
     struct cluster *cluster = link->session->cluster;
     enum wire_result r = WIRE_LOST;
 
+    if (link->session->homeless && !find_home(ep, link->session))
+        return;
+    ep->wire.may_look_up = endpoint_may_look_up(ep);
+    stay_with_home(link);
     if (wire_look_up(link, &ep->wire) == RESOLVER_PENDING) {
         session_link_delayed(link->session, link, RESOLVER_AGAIN_MS);
         return;
@@ -224,15 +276,32 @@ static void lose_inner(struct endpoint *ep, struct link *link)
     session_link_lost(ep->session, link, why);
 }
 
+/* No endpoint has an address: the one that was dialled may be right after all. */
+static bool open_dialled(struct endpoint *ep, struct link *link)
+{
+    const struct seed seed = {
+        .address = ep->address, .length = ep->address_length, .name = ep->name};
+
+    return link->error != EAGAIN && inner_open_at(ep, link, &seed);
+}
+
 /* At the other end of a front's links are sessions. */
 static void carry_out_front(struct endpoint *ep, struct link *link)
 {
-    if (link->must_close && link->inner != NULL)
+    bool is_first = ep->awaits_seed && link == ep->session->home && link->inner == NULL;
+
+    if (link->must_close && link->inner != NULL) {
         lose_inner(ep, link);
-    else if (link->state == LINK_WANTED && inner_open(ep, link))
+    } else if (link->state == LINK_WANTED &&
+               (inner_open(ep, link) || (is_first && open_dialled(ep, link)))) {
         session_link_opened(ep->session, link);
-    else if (link->state == LINK_WANTED)
+        if (is_first)
+            session_open_home(link->inner);
+    } else if (link->state == LINK_WANTED && link->error == EAGAIN) {
+        session_link_delayed(ep->session, link, RESOLVER_AGAIN_MS);
+    } else if (link->state == LINK_WANTED) {
         session_link_lost(ep->session, link, link->error);
+    }
 }
 
 static bool carry_out_all(struct endpoint *ep)

@@ -12,6 +12,7 @@
 #include "config/config.h"
 #include "socket/endpoint.h"
 #include "socket/hooks.h"
+#include "socket/replace.h"
 #include "socket/seam.h"
 
 /* hiredis 1.x asks whether a connection is up by calling connect() again. */
@@ -46,6 +47,27 @@ int seam_getaddrinfo(const char *host, const char *service, const struct addrinf
     return getaddrinfo(host, service, hints, found);
 }
 
+/* An endpoint may be of another family than the address that was dialled. The program holds the
+ * number, not the socket. */
+static bool change_family(int fd, sa_family_t family)
+{
+    int flags = fcntl(fd, F_GETFL), other = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool ok = other != -1 && flags != -1 && fcntl(other, F_SETFL, flags) == 0 &&
+              replace_descriptor(fd, other, O_CLOEXEC);
+
+    if (other != -1)
+        close(other);
+    return ok;
+}
+
+static int connect_to(int fd, const struct seed *seed)
+{
+    if (seed->address.ss_family != seed->dialled.ss_family &&
+        !change_family(fd, seed->address.ss_family))
+        return -1;
+    return connect(fd, seed_address(seed), seed->length);
+}
+
 int seam_connect(int fd, const struct sockaddr *address, socklen_t length)
 {
     struct endpoint *ep = descriptor_find(fd);
@@ -62,11 +84,11 @@ int seam_connect(int fd, const struct sockaddr *address, socklen_t length)
         endpoint_forget(ep);
     if (config_audits(config_get()))
         return connect_tapped(fd, address, length);
-    if (!routed || !seed_choose(&seed, address, length, async))
+    if (!routed || !seed_choose(&seed, address, length, fd, async))
         return connect(fd, address, length);
     wire_settings_learn(&wire, fd);
-    result = connect(fd, seed_address(&seed), seed.length);
-    error = errno;
+    result = seed.pending ? -1 : connect_to(fd, &seed);
+    error = seed.pending ? EINPROGRESS : errno;
     if (result == 0 || error == EINPROGRESS)
         endpoint_create(fd, &seed, &wire, async);
     errno = error;

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "config/config.h"
+#include "link/resolver.h"
 #include "route/cluster.h"
 
 enum { TRIED_MOST = 16, ASYNC_MS = 100 };
@@ -22,6 +22,11 @@ struct candidate {
     struct sockaddr_storage address;
     socklen_t length;
     const char *name;
+};
+
+struct candidates {
+    size_t count;
+    struct candidate list[TRIED_MOST];
 };
 
 static _Thread_local char noted_name[SEED_NAME_SIZE];
@@ -43,28 +48,32 @@ static bool text_of(const struct sockaddr *address, socklen_t length, char host[
     return true;
 }
 
-/* The addresses of one endpoint, of the family that the program's socket is of. */
-static size_t look_up(const struct config_address *endpoint, int family, struct candidate *to,
-                      size_t room)
+/* The addresses of one endpoint, the best first. */
+static enum resolver_result look_up(const struct config_address *endpoint,
+                                    const struct seed_wishes *wishes, struct candidates *to)
 {
-    struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM}, *found;
-    char port[8];
-    size_t count = 0;
-    int error;
+    struct resolver_address list[RESOLVER_ADDRESSES_MOST];
+    size_t found;
+    enum resolver_result result = resolver_list(
+        endpoint->host, endpoint->port, (sa_family_t)wishes->family, !wishes->async, list, &found);
 
-    snprintf(port, sizeof port, "%u", endpoint->port);
-    error = getaddrinfo(endpoint->host, port, &hints, &found);
-    if (error != 0) {
-        log_write(LOG_WARNING, "endpoint %s: %s", endpoint->host, gai_strerror(error));
-        return 0;
-    }
-    for (const struct addrinfo *at = found; at != NULL && count < room; at = at->ai_next, count++) {
-        memcpy(&to[count].address, at->ai_addr, at->ai_addrlen);
-        to[count].length = at->ai_addrlen;
-        to[count].name = endpoint->host;
-    }
-    freeaddrinfo(found);
-    return count;
+    for (size_t i = 0; i < found && to->count < TRIED_MOST; i++)
+        if (!wishes->bound || list[i].address.ss_family == wishes->family)
+            to->list[to->count++] = (struct candidate){
+                .address = list[i].address, .length = list[i].length, .name = endpoint->host};
+    return result;
+}
+
+/* Those whose names are known by now. True: others are being looked up. */
+static bool look_up_all(const struct config_cluster *cluster, const struct seed_wishes *wishes,
+                        struct candidates *to)
+{
+    bool pending = false;
+
+    to->count = 0;
+    for (int i = 0; i < cluster->endpoint_count && to->count < TRIED_MOST; i++)
+        pending |= look_up(&cluster->endpoints[i], wishes, to) == RESOLVER_PENDING;
+    return pending;
 }
 
 /* A node that the cluster itself does not call dead, of a cluster that is known. */
@@ -119,6 +128,7 @@ static int race(const struct candidate *candidates, size_t count, int64_t limit_
             if (error == 0) {
                 winner = (int)i;
             } else {
+                resolver_doubt(candidates[i].name, &candidates[i].address);
                 close(tried[i].fd);
                 tried[i].fd = -1;
                 open--;
@@ -143,21 +153,21 @@ static size_t choose(const struct candidate *candidates, size_t count, bool secu
     return winner >= 0 ? (size_t)winner : first;
 }
 
-bool seed_choose_of(struct seed *seed, const struct config_cluster *cluster, int family,
-                    int64_t limit_ms)
+enum seed_result seed_choose_of(struct seed *seed, const struct config_cluster *cluster,
+                                const struct seed_wishes *wishes)
 {
-    struct candidate candidates[TRIED_MOST];
-    size_t count = 0;
+    struct candidates of;
+    bool pending = look_up_all(cluster, wishes, &of);
+    const struct candidate *chosen;
 
-    for (int i = 0; i < cluster->endpoint_count && count < TRIED_MOST; i++)
-        count += look_up(&cluster->endpoints[i], family, candidates + count, TRIED_MOST - count);
-    if (count == 0)
-        return false;
-    count = choose(candidates, count, config_tls_of(config_get(), cluster) != NULL, limit_ms);
-    seed->address = candidates[count].address;
-    seed->length = candidates[count].length;
-    seed->name = candidates[count].name;
-    return true;
+    if (of.count == 0)
+        return pending ? SEED_PENDING : SEED_NONE;
+    chosen = &of.list[choose(of.list, of.count, config_tls_of(config_get(), cluster) != NULL,
+                             wishes->limit_ms)];
+    seed->address = chosen->address;
+    seed->length = chosen->length;
+    seed->name = chosen->name;
+    return SEED_CHOSEN;
 }
 
 int64_t seed_limit_ms(const struct config_listener *l, bool async)
@@ -165,11 +175,32 @@ int64_t seed_limit_ms(const struct config_listener *l, bool async)
     return async && l->connect_timeout_ms > ASYNC_MS ? ASYNC_MS : l->connect_timeout_ms;
 }
 
-bool seed_choose(struct seed *seed, const struct sockaddr *dialled, socklen_t length, bool async)
+static const struct config_listener *listener_of(const struct seed *seed)
 {
-    const struct config_listener *listener;
     char host[INET6_ADDRSTRLEN];
     uint16_t port;
+
+    if (config_get()->listeners == NULL ||
+        !text_of((const struct sockaddr *)&seed->dialled, seed->dialled_length, host, &port))
+        return NULL;
+    return config_listener(config_get(), host, port);
+}
+
+static bool is_bound(int fd)
+{
+    struct sockaddr_storage source = {0};
+    socklen_t length = sizeof source;
+
+    /* The port is at the same place in both kinds. */
+    return fd != -1 && getsockname(fd, (struct sockaddr *)&source, &length) == 0 &&
+           ((const struct sockaddr_in *)(const void *)&source)->sin_port != 0;
+}
+
+bool seed_choose(struct seed *seed, const struct sockaddr *dialled, socklen_t length, int fd,
+                 bool async)
+{
+    struct seed_wishes wishes = {.family = dialled->sa_family, .async = async};
+    const struct config_listener *listener;
     int error = errno;
 
     if (length > sizeof seed->dialled)
@@ -177,13 +208,24 @@ bool seed_choose(struct seed *seed, const struct sockaddr *dialled, socklen_t le
     *seed = (struct seed){.dialled_length = length, .length = length, .name = noted_name};
     memcpy(&seed->dialled, dialled, length);
     memcpy(&seed->address, dialled, length);
-    if (config_get()->listeners == NULL || !text_of(dialled, length, host, &port))
+    listener = listener_of(seed);
+    if (listener == NULL || listener->cluster == NULL)
         return true;
-    listener = config_listener(config_get(), host, port);
+    wishes.bound = is_bound(fd);
+    wishes.limit_ms = seed_limit_ms(listener, async);
     /* Where no name is known, the dialled address may be right after all. */
-    if (listener->cluster != NULL)
-        (void)seed_choose_of(seed, listener->cluster, dialled->sa_family,
-                             seed_limit_ms(listener, async));
+    seed->pending = seed_choose_of(seed, listener->cluster, &wishes) == SEED_PENDING;
     errno = error;
     return true;
+}
+
+enum seed_result seed_choose_again(struct seed *seed)
+{
+    const struct config_listener *listener = listener_of(seed);
+    struct seed_wishes wishes = {.family = seed->dialled.ss_family, .async = true};
+
+    if (listener == NULL || listener->cluster == NULL)
+        return SEED_NONE;
+    wishes.limit_ms = seed_limit_ms(listener, true);
+    return seed_choose_of(seed, listener->cluster, &wishes);
 }

@@ -14,24 +14,41 @@ struct seed {
     struct sockaddr_storage address; /* to be connected to */
     socklen_t length;
     const char *name; /* what was looked up for it: valid until this thread looks up another */
+    bool pending;     /* the endpoints' names are still being looked up: there is no address yet */
 };
+
+/* Whom the seed is for. */
+struct seed_wishes {
+    int family;       /* AF_UNSPEC: any; else addresses of that family come first */
+    bool bound;       /* … and no other will do */
+    bool async;       /* an event loop would stand still: names are not waited for */
+    int64_t limit_ms; /* so long endpoints are tried side by side */
+};
+
+enum seed_result { SEED_CHOSEN, SEED_NONE, SEED_PENDING };
 
 enum { SEED_NAME_SIZE = 256 };
 
 /* This thread has looked up a name, and is going to dial one of its addresses. */
 void seed_note_name(const char *);
 
-/* Names among the endpoints are looked up here, which may block as hiredis' own look-up does. Until
- * the cluster is known, endpoints are tried side by side: for the connect timeout, or, where that
- * would hold up an event loop (`async`), a tenth of a second. False: an address that is none. */
-bool seed_choose(struct seed *, const struct sockaddr *dialled, socklen_t length, bool async);
+/* Names among the endpoints are looked up here, which may block as hiredis' own look-up does; not
+ * where that would hold up an event loop (`async`): then the seed may be pending. Until the cluster
+ * is known, endpoints are tried side by side: for the connect timeout, or a tenth of a second in an
+ * event loop. `fd` is the socket that will be connected; -1: there is none yet. False: an address
+ * that is none. */
+bool seed_choose(struct seed *, const struct sockaddr *dialled, socklen_t length, int fd,
+                 bool async);
+/* A pending seed, once more. SEED_NONE: it is the dialled address. */
+enum seed_result seed_choose_again(struct seed *);
 
 struct config_cluster;
 struct config_listener;
 
-/* Any endpoint of a cluster that is alive; `address` of the seed is set. They are tried for
- * `limit_ms`. False: none has an address of that family (AF_UNSPEC: of any). */
-bool seed_choose_of(struct seed *, const struct config_cluster *, int family, int64_t limit_ms);
+/* Any endpoint of a cluster that is alive; `address` of the seed is set. SEED_NONE: none has an
+ * address. */
+enum seed_result seed_choose_of(struct seed *, const struct config_cluster *,
+                                const struct seed_wishes *);
 int64_t seed_limit_ms(const struct config_listener *, bool async);
 
 static inline const struct sockaddr *seed_address(const struct seed *seed)

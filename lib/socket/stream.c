@@ -56,7 +56,7 @@ static int begin_to_connect(const struct seed *seed)
     if (fd == -1)
         return -1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(fd, seed_address(seed), seed->length) == 0 || errno == EINPROGRESS)
+    if (seed->pending || connect(fd, seed_address(seed), seed->length) == 0 || errno == EINPROGRESS)
         return fd;
     error = errno;
     close(fd);
@@ -72,7 +72,7 @@ static struct endpoint *open_endpoint(const struct addrinfo *address,
     struct seed seed;
     int fd;
 
-    if (!seed_choose(&seed, address->ai_addr, address->ai_addrlen, true) ||
+    if (!seed_choose(&seed, address->ai_addr, address->ai_addrlen, -1, true) ||
         (fd = begin_to_connect(&seed)) == -1)
         return NULL;
     ep = endpoint_create_stream(fd, &seed, wishes);

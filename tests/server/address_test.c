@@ -2,13 +2,8 @@
  * And names are not looked up where an event loop would stand still for it. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <dlfcn.h>
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
-#include <netdb.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,35 +15,12 @@
 #include "../support/die.h"
 #include "../support/expect.h"
 #include "../support/loop.h"
+#include "../support/names.h"
 #include "../support/suite.h"
 #include "../support/target.h"
 #include "../support/until.h"
 
 enum { MASTERS = 3, KEYS = 60, SLOW_MS = 400 };
-
-/* --- the name server of this process: the library's look-ups end here --- */
-
-static pthread_t looping;
-static _Atomic int slow_ms, asked, asked_in_loop;
-static _Atomic bool is_down;
-
-__attribute__((visibility("default"))) int getaddrinfo(const char *host, const char *service,
-                                                       const struct addrinfo *hints,
-                                                       struct addrinfo **list);
-
-int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
-                struct addrinfo **list)
-{
-    int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
-    *(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
-    if (host == NULL || strstr(host, ".test") == NULL || (hints->ai_flags & AI_NUMERICHOST) != 0)
-        return real(host, service, hints, list);
-    asked++;
-    asked_in_loop += pthread_equal(pthread_self(), looping) != 0;
-    pause_ms(slow_ms);
-    return is_down || strcmp(host, "nodes.test") != 0 ? EAI_NONAME
-                                                      : real("127.0.0.1", service, hints, list);
-}
 
 static struct cluster *cluster;
 
@@ -88,6 +60,8 @@ static void await_names(const char *name)
 static void start_with_names(const char *name)
 {
     char parameter[128];
+    names_set("nodes.test", "127.0.0.1");
+    names_set("nowhere.test", NULL);
     start("cluster-preferred-endpoint-type hostname\n");
     snprintf(parameter, sizeof parameter, "cluster-announce-hostname %s", name);
     configure(parameter);
@@ -111,14 +85,15 @@ START_TEST(test_names)
 {
     redisContext *c;
     start_with_names("nodes.test");
-    slow_ms = 50;
+    names_take_ms(50);
     c = connect_port(cluster_port(cluster, 0));
     use(c);
-    ck_assert_int_ge(asked, 1);
-    ck_assert_int_le(asked, 2); /* one name, looked up once or so, for all nodes and connections */
+    ck_assert_int_ge(names_asked(), 1);
+    ck_assert_int_le(names_asked(),
+                     2); /* one name, looked up once or so, for all nodes and connections */
     for (int node = 0; node < MASTERS; node++)
         free(cluster_command(cluster, node, "CLIENT KILL TYPE normal"));
-    is_down = true; /* what was known stays good */
+    names_set("nodes.test", NULL); /* what was known stays good */
     use(c);
     redisFree(c);
 }
@@ -129,15 +104,15 @@ START_TEST(test_names_do_not_stop_the_loop)
     struct async_client client = {0};
     struct loop *loop = loop_create(_i);
 
-    looping = pthread_self();
+    names_watch_this_thread();
     start_with_names("nodes.test");
-    slow_ms = SLOW_MS;
+    names_take_ms(SLOW_MS);
     async_open(&client, loop, cluster_port(cluster, 0));
     for (int i = 0; i < KEYS; i++)
         async_expect(&client, "OK", "SET address:%d x", i);
     async_finish(&client);
-    ck_assert_int_ge(asked, 1);
-    ck_assert_int_eq(asked_in_loop, 0);
+    ck_assert_int_ge(names_asked(), 1);
+    ck_assert_int_eq(names_asked_here(), 0);
     ck_assert_int_lt(loop_longest_turn_ms(loop), SLOW_MS - 100);
     async_close(&client);
     loop_destroy(loop);
@@ -150,6 +125,7 @@ START_TEST(test_replicas_by_name)
     redisContext *c;
     char *key;
 
+    names_set("nodes.test", "127.0.0.1");
     cluster = cluster_start(&(struct cluster_options){
         .masters = 3, .replicas = 1, .extra = "cluster-preferred-endpoint-type hostname\n"});
     for (int node = 0; node < cluster_size(cluster); node++)
@@ -157,7 +133,7 @@ START_TEST(test_replicas_by_name)
                                "CONFIG SET cluster-announce-hostname nodes.test"));
     await_names("nodes.test");
     key = cluster_key_for(cluster, 1, 0);
-    slow_ms = 100;
+    names_take_ms(100);
     setenv("REDISROUTE_READ_POLICY", "REPLICA", 1);
     c = connect_port(cluster_port(cluster, 0));
     for (int i = 0; i < KEYS; i++)
@@ -174,7 +150,7 @@ START_TEST(test_subscription_over_a_name)
     redisReply *reply = NULL;
 
     start_with_names("nodes.test");
-    slow_ms = 50;
+    names_take_ms(50);
     c = connect_port(cluster_port(cluster, 0));
     other = connect_port(cluster_port(cluster, 1));
     EXPECT(c, "subscribe\nnews\n1", "SUBSCRIBE news");

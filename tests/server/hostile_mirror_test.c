@@ -4,11 +4,8 @@
  * without a mirror; what is not mirrored is counted, by its cause; memory is bounded; and the
  * process ends in time. */
 #define _GNU_SOURCE
-#include <dlfcn.h>
 #include <hiredis/hiredis.h>
-#include <netdb.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +18,7 @@
 #include "../support/die.h"
 #include "../support/expect.h"
 #include "../support/fake_node.h"
+#include "../support/names.h"
 #include "../support/server.h"
 #include "../support/silent_host.h"
 #include "../support/suite.h"
@@ -30,31 +28,7 @@
 
 enum { WRITES = 2000, FLUSH_MS = 200, MARGIN_MS = 5000, QUEUE_BYTES = 16384 };
 
-/* --- names that take long to look up --- */
-
-static const char slow_name[] = "slow.mirror.test";
-static atomic_int slow_ms; /* 0: not at all */
-static atomic_int slow_calls;
-
-/* The library's own calls end here, too. */
-__attribute__((visibility("default"))) int getaddrinfo(const char *host, const char *service,
-                                                       const struct addrinfo *hints,
-                                                       struct addrinfo **found)
-{
-    static int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
-
-    if (!real)
-        real = (int (*)(const char *, const char *, const struct addrinfo *,
-                        struct addrinfo **))dlsym(RTLD_NEXT, "getaddrinfo");
-    if (!host || strcmp(host, slow_name) != 0)
-        return real(host, service, hints, found);
-    if (hints && (hints->ai_flags & AI_NUMERICHOST) != 0)
-        return EAI_NONAME;
-    slow_calls++;
-    for (int64_t until = now_ms() + slow_ms; now_ms() < until;)
-        pause_ms(5);
-    return real("127.0.0.1", service, hints, found);
-}
+static const char slow_name[] = "slow.mirror.test"; /* takes long to look up */
 
 /* --- mirrors --- */
 
@@ -278,13 +252,14 @@ static void configure(const char *policy)
 /* The background thread does all else meanwhile: it takes a new configuration, for one. */
 START_TEST(test_a_name_that_is_looked_up_for_long)
 {
-    slow_ms = 600000;
+    names_set(slow_name, "127.0.0.1");
+    names_take_ms(600000);
     config_begin();
     configure("MASTER");
     redisContext *c = redisConnect("127.0.0.9", 6379);
     ck_assert_msg(c && c->err == 0, "cannot connect");
     EXPECT(c, "OK", "SET k v");
-    UNTIL(slow_calls > 0);
+    UNTIL(names_asked() > 0);
     configure("PREFER_MASTER");
     UNTIL(config_log_says("version 2"));
     EXPECT(c, "v", "GET k");
@@ -293,8 +268,8 @@ START_TEST(test_a_name_that_is_looked_up_for_long)
         _exit(0);
     int status;
     ck_assert_int_eq(waitpid(child, &status, 0), child);
-    ck_assert_int_eq(slow_calls, 1); /* and it is asked once at a time */
-    slow_ms = 0;
+    ck_assert_int_eq(names_asked(), 1); /* and it is asked once at a time */
+    names_take_ms(0);
     redisFree(c);
     config_end();
     _exit(0);
@@ -304,7 +279,8 @@ END_TEST
 START_TEST(test_a_name_that_is_looked_up)
 {
     long before = server_calls(server, "append");
-    slow_ms = 300;
+    names_set(slow_name, "127.0.0.1");
+    names_take_ms(300);
     config_begin();
     configure("MASTER");
     redisContext *c = redisConnect("127.0.0.9", 6379);

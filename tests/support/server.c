@@ -215,6 +215,26 @@ char *server_command(const struct server *server, const char *format, ...)
     return text;
 }
 
+void server_move(struct server *server, const char *from, const char *to)
+{
+    char addresses[64], left[64];
+    snprintf(addresses, sizeof addresses, "127.0.0.1 %s", to);
+    snprintf(left, sizeof left, "%s:%d", from, server->port);
+    const char *const bind[] = {"CONFIG", "SET", "bind", addresses};
+    const char *const hang_up[] = {"CLIENT", "KILL", "LADDR", left};
+    struct wire *wire = open_as_admin(server);
+    MUST(wire_send_argv(wire, 4, bind, NULL));
+    char *reply = wire_receive(wire, NULL);
+    if (!reply || strcmp(reply, "+OK\r\n"))
+        die("CONFIG SET bind %s: %s", addresses, reply ? reply : "hung up");
+    free(reply);
+    MUST(wire_send_argv(wire, 4, hang_up, NULL));
+    reply = wire_receive(wire, NULL);
+    MUST(reply);
+    free(reply);
+    wire_close(wire);
+}
+
 long server_calls(const struct server *server, const char *command)
 {
     char field[64];

@@ -27,6 +27,10 @@ void server_stop(struct server *server);
 /* The same port and folder again, after a server_signal(SIGKILL). */
 void server_restart(struct server *server);
 
+/* It has the address `to` from now on, beside 127.0.0.1, and `from` no more: who came by that is
+ * hung up on. Both are loopback addresses that it was bound to at the start. */
+void server_move(struct server *server, const char *from, const char *to);
+
 /* SIGKILL is waited for: when it returns, the port is closed. */
 void server_signal(struct server *server, int signal);
 
