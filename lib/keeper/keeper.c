@@ -15,12 +15,14 @@
 #include "keeper/reload.h"
 #include "keeper/replay.h"
 #include "keeper/report.h"
+#include "keeper/scout.h"
 #include "keeper/survey.h"
 #include "keeper/watch.h"
 #include "link/resolver.h"
 #include "link/tls.h"
 #include "link/wire.h"
 #include "route/audit.h"
+#include "route/lead.h"
 #include "route/mirror.h"
 #include "route/seen_scripts.h"
 #include "route/upstream.h"
@@ -29,7 +31,7 @@ enum { TICK_MS = 1000, END_WAIT_S = 2, EVENTS_MOST = 32 };
 
 /* Event data: forwards count up from 1; inquiries are pointers, which are larger. */
 #define WAKE_DATA 0
-#define FORWARD_DATA_MOST 0xFFFFFFFDu
+#define FORWARD_DATA_MOST 0xFFFFFFFCu
 
 _Atomic unsigned keeper_generation;
 
@@ -59,8 +61,8 @@ static void on_event(const struct epoll_event *event, int64_t now_ms)
     if (event->data.u64 == WAKE_DATA) {
         if (read(atomic_load(&wake_descriptor), &drained, sizeof drained) == -1)
             return;
-    } else if (event->data.u64 == KEEPER_SURVEY_DATA) {
-        return; /* survey_advance will see */
+    } else if (event->data.u64 == KEEPER_SURVEY_DATA || event->data.u64 == KEEPER_SCOUT_DATA) {
+        return; /* survey_advance and scout_advance will see */
     } else if (event->data.u64 <= FORWARD_DATA_MOST) {
         forward_event(event->data.u64);
     } else if (event->data.u64 != KEEPER_REPLAY_DATA) {
@@ -86,6 +88,7 @@ static void *run(void *unused)
         }
         due = clock_earlier(refresh_advance(keeper_epoll, now), tick_at);
         due = clock_earlier(due, survey_advance(keeper_epoll, now));
+        due = clock_earlier(due, scout_advance(keeper_epoll, KEEPER_SCOUT_DATA, now));
         due = clock_earlier(replay_advance(keeper_epoll, KEEPER_REPLAY_DATA, now), due);
         pthread_mutex_unlock(&loop_lock);
         due = clock_earlier(report_advance(now), due);
@@ -110,6 +113,7 @@ static void before_fork(void)
     pthread_mutex_lock(&loop_lock);
     audit_file_lock_all();
     upstreams_lock_all();
+    lead_lock_all();
     cluster_lock_all();
     watch_lock_all();
     forward_lock_all();
@@ -127,6 +131,7 @@ static void unlock_all(void)
     forward_unlock_all();
     watch_unlock_all();
     cluster_unlock_all();
+    lead_unlock_all();
     audit_file_unlock_all();
     upstreams_unlock_all();
     pthread_mutex_unlock(&loop_lock);
@@ -152,6 +157,7 @@ static void in_child(void)
     unlock_all();
     refresh_forget_all();
     survey_forget_all();
+    scout_forget_all();
     replay_forget_all();
     if (atomic_load(&running)) {
         close(keeper_epoll);
@@ -188,6 +194,7 @@ static void register_once(void)
     tls_at_exit(end);
     pthread_atfork(before_fork, in_parent, in_child);
     cluster_set_alarm(on_alarm);
+    lead_set_alarm(on_alarm);
     replay_configure(on_alarm);
     report_configure();
 }

@@ -17,6 +17,7 @@
 /* Event data of the survey's own poller; see keeper.c. */
 #define KEEPER_SURVEY_DATA 0xFFFFFFFFu
 #define KEEPER_REPLAY_DATA 0xFFFFFFFEu
+#define KEEPER_SCOUT_DATA 0xFFFFFFFDu
 
 /* Starts the thread if this process has none yet. The first cluster_suspect() does it too.
  *

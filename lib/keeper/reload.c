@@ -7,13 +7,14 @@
 #include "base/log.h"
 #include "config/config.h"
 #include "keeper/replay.h"
+#include "keeper/scout.h"
 #include "route/cluster.h"
 #include "stats/stats.h"
 
 /* A look is a stat() a file: it sees every way of changing one, symlinks that are swapped and
  * network file systems included. Two in a row that agree are needed, since a file may be half
- * written. */
-enum { LOOK_MS = 350 };
+ * written; behind one that saw something new the next comes sooner. */
+enum { LOOK_MS = 350, AGREE_MS = 150 };
 
 struct look {
     uint64_t sum; /* of what stat() says of all files */
@@ -79,6 +80,7 @@ static void reload(void (*wake)(void))
 
     switch (config_reload(&complaint)) {
     case 1:
+        scout_configure(config_get());
         put_in_force(wake);
         config_say_active(config_get());
         break;
@@ -98,8 +100,8 @@ int64_t reload_advance(int64_t now_ms, void (*wake)(void))
         return -1;
     if (begun && now_ms < due_ms)
         return due_ms;
-    due_ms = now_ms + LOOK_MS;
     now = look();
+    due_ms = now_ms + (begun && now.sum != last.sum ? AGREE_MS : LOOK_MS);
     /* What the files said when they were read is not known: the first time they are read again. */
     if (now.sum != in_force.sum && begun && now.sum == last.sum) {
         in_force = now;

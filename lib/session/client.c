@@ -52,8 +52,9 @@ void plan_reply_mode(struct session *s, const struct line *line)
 
 /* --- client side caching --- */
 
-/* How often a session that is told of all keys looks whether there are new masters. */
-enum { TRACKING_TICK_MS = 1000 };
+/* How often a session that is told of all keys looks whether there are new masters, and any that
+ * tracks whether its files have changed. */
+enum { TRACKING_TICK_MS = 1000, TRACKING_TICK_OF_FILES_MS = 300 };
 
 /* Masters tell of what was not read, too: each has to have heard of it before the answer, since a
  * change in between would be told to nobody. */
@@ -164,18 +165,23 @@ void client_listen(struct session *s)
     }
 }
 
+/* Whoever has cached what it read may ask no more, and is to hear that it is another cluster now. */
 int64_t client_due(const struct session *s)
 {
-    return (s->tracking & TRACKING_BROADCAST) != 0 ? s->tracking_tick_ms : -1;
+    bool looks = (s->tracking & TRACKING_BROADCAST) != 0 ||
+                 (s->tracking != 0 && s->settings.configure != NULL && config_files() != NULL);
+
+    return looks ? s->tracking_tick_ms : -1;
 }
 
 void client_advance(struct session *s)
 {
     int64_t now = session_now(s);
+    bool has_files = s->settings.configure != NULL && config_files() != NULL;
 
-    if ((s->tracking & TRACKING_BROADCAST) == 0 || s->tracking_tick_ms > now)
+    if (s->tracking == 0 || s->tracking_tick_ms > now)
         return;
-    s->tracking_tick_ms = now + TRACKING_TICK_MS;
+    s->tracking_tick_ms = now + (has_files ? TRACKING_TICK_OF_FILES_MS : TRACKING_TICK_MS);
     client_listen(s);
 }
 

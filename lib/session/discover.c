@@ -77,8 +77,8 @@ static void become_single(struct session *s)
 
 static bool is_to_be_seen(const struct session *s)
 {
-    return s->settings.is_mirror || s->settings.is_inner || s->settings.op_timeout_ms > 0 ||
-           mirror_is_on();
+    return s->settings.is_mirror || s->settings.is_inner || s->settings.is_seen ||
+           s->settings.op_timeout_ms > 0 || mirror_is_on();
 }
 
 static void find_plain(struct session *s, bool remember)
@@ -287,7 +287,7 @@ void discover_lost(struct session *s)
     s->probe = NULL;
     if (s->learnt != NULL)
         learn_members(s, (struct bytes){0});
-    else if (s->settings.is_mirror || s->settings.is_inner)
+    else if (s->settings.is_mirror || s->settings.is_inner || s->settings.is_seen)
         session_end(s, ECONNREFUSED); /* it may be a cluster when it is there */
     else
         find_plain(s, true);

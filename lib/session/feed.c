@@ -8,9 +8,9 @@
 #include "base/log.h"
 #include "base/resp.h"
 
-/* How often a settled session looks whether the cluster has changed, and how often one that lacks
- * something tries again. */
-enum { TICK_MS = 1000, TICK_RESTLESS_MS = 50 };
+/* How often a settled session looks whether the cluster has changed, whether the configuration has,
+ * where there are files that may change, and how often one that lacks something tries again. */
+enum { TICK_MS = 1000, TICK_OF_FILES_MS = 300, TICK_RESTLESS_MS = 50 };
 
 struct feeds *feeds_of(struct session *s)
 {
@@ -340,13 +340,51 @@ int64_t feeds_due(const struct session *s)
 void feeds_advance(struct session *s)
 {
     struct feeds *fs = s->feeds;
+    bool has_files = s->settings.configure != NULL && config_files() != NULL;
+    int64_t now = session_now(s);
 
-    if (!in_use(fs) || fs->tick_ms > session_now(s))
+    if (!in_use(fs) || fs->tick_ms > now)
         return;
-    fs->tick_ms = session_now(s) + TICK_MS;
+    fs->tick_ms = now + (has_files ? TICK_OF_FILES_MS : TICK_MS);
+    if (!fs->restless && fs->settled_ms != 0 && now - fs->settled_ms < TICK_MS)
+        return; /* the session has looked at the configuration */
+    fs->settled_ms = now;
     fs->unsettled = true;
     feeds_settle(s);
     expire_asked(s);
+}
+
+void feeds_leave(struct session *s)
+{
+    struct feeds *fs = s->feeds;
+
+    while (fs->list != NULL) {
+        struct feed *f = fs->list;
+
+        subscribe_lost(s, f, "its cluster is another one now");
+        if (f->kind == FEED_MONITOR && fs->monitoring)
+            session_raise(s, EVENT_GAP, "MONITOR of %s is interrupted: its cluster is another one now",
+                          f->link->name);
+        f->link->feed = NULL;
+        buffer_deinit(&f->commands);
+        fs->list = f->next;
+        free(f);
+    }
+    fs->primary = NULL;
+    if (in_use(fs) && fs->gap_ms == 0)
+        fs->gap_ms = session_now(s);
+}
+
+/* A shard channel's slot is what a slot is to this session. */
+void feeds_arrived(struct session *s)
+{
+    struct topic *topic = NULL;
+
+    while ((topic = topics_next(&s->feeds->topics, topic)) != NULL)
+        if (topic->kind == TOPIC_SHARD_CHANNEL)
+            topic->slot = s->front != NULL ? front_upstreams(s)->own
+                                           : slot_of_key(topic->name, topic->length);
+    s->feeds->tick_ms = session_now(s);
 }
 
 void feeds_reset(struct session *s)

@@ -50,6 +50,7 @@ struct feeds {
     struct topic **fresh;
     size_t fresh_count;
     int64_t tick_ms;  /* the next look */
+    int64_t settled_ms; /* the last one at the cluster */
     int64_t gap_ms;   /* since when messages may be missed; 0: they are not */
 };
 
@@ -58,6 +59,10 @@ struct feeds *feeds_of(struct session *);
 void feeds_destroy(struct session *);
 /* Forgets all subscriptions and the monitor, and closes the feeds. */
 void feeds_reset(struct session *);
+/* Forgets the feeds, and keeps what the application is subscribed to, … */
+void feeds_leave(struct session *);
+/* … which is made again at the cluster that the session has now. */
+void feeds_arrived(struct session *);
 
 /* The feed of that kind to a node of the snapshot, made when there is none; not opened. NULL: out
  * of memory, the session has ended. */

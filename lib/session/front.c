@@ -24,6 +24,7 @@ bool front_begin(struct session *s, struct cluster *upstreams)
     s->cluster = upstreams;
     s->guards |= GUARD_ROUTES;
     s->policy = s->policy_before = FRONT_POLICY_UNSAID;
+    s->awaits_lead = false;
     s->state = SESSION_ROUTING;
     session_adopt(s);
     return s->state == SESSION_ROUTING;

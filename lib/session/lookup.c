@@ -120,7 +120,7 @@ static void give_up(struct session *s)
     l->asking = false;
     l->settled = true;
     s->probe = NULL;
-    s->stalled = false;
+    session_unstall(s);
 }
 
 static void say(struct session *s, struct link *link)
@@ -287,7 +287,7 @@ void lookup_reply(struct session *s, struct link *link, const char *reply, size_
 
     link_forget_flushed(link);
     s->probe = NULL;
-    s->stalled = false;
+    session_unstall(s);
     l->asking = false;
     l->settled = true;
     if (l->question == QUESTION_KEYS)

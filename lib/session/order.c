@@ -311,6 +311,22 @@ static void deliver_head(struct session *s)
         drained(s);
 }
 
+bool order_leave(struct session *s)
+{
+    for (struct request *r = s->order_head; r != NULL; r = r->next) {
+        r->part.link = NULL;
+        if (r->in_link == NULL)
+            continue;
+        r->reply = malloc(r->reply_length);
+        if (r->reply == NULL)
+            return false;
+        memcpy(r->reply, reply_bytes(r), r->reply_length);
+        r->in_link->in_place--;
+        r->in_link = NULL;
+    }
+    return true;
+}
+
 void order_purge(struct session *s)
 {
     while (s->order_head != NULL && s->order_head->mute && s->order_head->done)

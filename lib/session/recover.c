@@ -442,6 +442,8 @@ void session_advance(struct session *s)
     if (s->state == SESSION_ENDED)
         return;
     session_adopt(s);
+    if ((s->guards & GUARD_CONFIG) != 0)
+        session_configure(s);
     if (s->settings.op_timeout_ms > 0)
         deadline_advance(s, now);
     trouble_advance(s);
@@ -575,6 +577,7 @@ void session_adopt(struct session *s)
     if (s->feeds != NULL)
         feeds_adopted(s);
     client_listen(s);
-    if (s->settings.configure != NULL && config_get()->version != s->configured)
+    if (s->settings.configure != NULL &&
+        (config_get()->version != s->configured || s->awaits_lead))
         s->guards |= GUARD_CONFIG;
 }

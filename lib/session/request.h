@@ -78,6 +78,8 @@ void order_push_copy(struct session *, const char *bytes, size_t length);
 /* … and behind everything that was answered over that link: an invalidation must not overtake the
  * value that it is about. */
 void order_push_behind(struct session *, const struct link *, const char *bytes, size_t length);
+/* What is not delivered needs no link any more; all of it is done. False: out of memory. */
+bool order_leave(struct session *);
 /* Drops replies at the head that the application does not want (CLIENT REPLY). */
 void order_purge(struct session *);
 /* For the statistics: a command (NULL: one that is not in the table) that was issued then is
@@ -227,6 +229,12 @@ void discover_ask(struct session *, struct link *);
 size_t discover_take_plain(struct session *, char *to, size_t size);
 
 void session_touch(struct session *, struct link *);
+
+/* Input goes on, unless the session is leaving; a transaction that is open is finished first. */
+static inline void session_unstall(struct session *s)
+{
+    s->stalled = s->leaving && s->state != SESSION_TRANSACTING;
+}
 
 /* Tells the program what happens to this session, when it wants to know. */
 #define session_raise(s, kind, ...)                                                                \

@@ -9,6 +9,7 @@
 #include "session/feed.h"
 #include "session/front.h"
 #include "session/lookup.h"
+#include "session/move.h"
 #include "session/override.h"
 #include "session/reads.h"
 #include "session/script.h"
@@ -42,22 +43,20 @@ struct session *session_create(const struct session_settings *settings)
     s->settings.tls_dialled = NULL;
     if (settings->tls != NULL && settings->tls_dialled != NULL)
         s->settings.tls_dialled = strdup(settings->tls_dialled);
-    if (settings->configure != NULL)
+    if (settings->configure != NULL) {
         s->configured = config_get()->version;
+        lead_note_dialled(s->settings.dialled_host, s->settings.dialled_port);
+    }
+    s->awaits_lead = move_is_wanted(s);
     return s;
 }
 
-void session_configure(struct session *s)
+static void take_settings(struct session *s)
 {
     enum read_policy before = s->settings.read_policy;
     const struct config_login *logins = s->settings.logins;
     struct tls_profile *tls = s->settings.tls, *now;
-    uint64_t version = config_get()->version;
 
-    s->guards &= (uint8_t)~GUARD_CONFIG;
-    if (s->settings.configure == NULL || s->configured == version)
-        return;
-    s->configured = version;
     s->settings.configure(&s->settings);
     now = s->settings.tls;
     s->settings.tls = tls;
@@ -68,10 +67,28 @@ void session_configure(struct session *s)
         cluster_configure(s->cluster, &s->settings.refresh, s->settings.seeds);
     if (s->settings.logins != logins)
         greet_changed(s, logins);
+    move_look(s);
+    if (s->leaving)
+        return;
     if (s->front != NULL)
         front_configure(s);
     else if (s->settings.read_policy != before && !s->policy_is_own)
         override_always(s, s->settings.read_policy);
+}
+
+void session_configure(struct session *s)
+{
+    uint64_t version = config_get()->version;
+
+    s->guards &= (uint8_t)~GUARD_CONFIG;
+    if (s->settings.configure == NULL)
+        return;
+    if (s->configured != version) {
+        s->configured = version;
+        take_settings(s);
+    } else if (s->awaits_lead) {
+        move_look(s);
+    }
 }
 
 void session_set_tls(struct session *s, struct tls_profile *tls)
@@ -138,9 +155,13 @@ static void look_around(struct session *s)
     bool again = s->locked_until_ms != 0 && session_now(s) >= s->locked_until_ms &&
                  s->unanswered == 0; /* the program's own login may be on its way */
 
-    if (again)
+    bool begins = s->state == SESSION_DISCOVERING ? s->probe == NULL : again;
+
+    if (begins)
         session_configure(s); /* there is no cluster yet whose version would say so */
-    if (s->state == SESSION_DISCOVERING ? s->probe == NULL : again)
+    else if (s->state == SESSION_LOCKED && s->unanswered == 0)
+        move_peek(s);
+    if (begins && !s->leaving)
         discover_begin(s);
 }
 
@@ -224,6 +245,13 @@ static void greet(struct session *s, struct link *link)
         session_end(s, ENOMEM);
 }
 
+void session_await_home(struct session *s)
+{
+    s->homeless = true;
+    s->settings.led_by = s->settings.seeds;
+    s->awaits_lead = false;
+}
+
 void session_open_home(struct session *s)
 {
     s->home->state = LINK_WANTED;
@@ -241,7 +269,7 @@ static bool set_dialled(struct session *s, const char *said)
 }
 
 bool session_found_home(struct session *s, const struct sockaddr_storage *address, socklen_t length,
-                        const char *said)
+                        const struct config_cluster *led_by, const char *said)
 {
     char number[INET6_ADDRSTRLEN];
 
@@ -253,6 +281,8 @@ bool session_found_home(struct session *s, const struct sockaddr_storage *addres
     if (!link_number(s->home, number) || !link_rename(s->home, number) || !set_dialled(s, said))
         return false;
     s->settings.host = s->home->host;
+    s->settings.led_by = led_by;
+    s->awaits_lead = move_is_wanted(s);
     s->homeless = false;
     if (s->stalled)
         discover_begin(s);

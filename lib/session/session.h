@@ -59,12 +59,15 @@ struct session_settings {
     bool tls_is_own;         /* the program's, and not the configuration's */
     bool is_mirror; /* of the keeper: what it sends is mirrored no further */
     bool is_inner;  /* of a front, for this upstream */
+    bool is_seen;   /* no pipe, whatever the server is */
+    bool has_routes; /* what the configuration says of its address: keys have several clusters */
     uint16_t upstream;
     const char *cluster_name; /* to be named by errors; NULL: nothing is. Outlives the session */
     bool no_redirection; /* MOVED and ASK are the application's */
     struct config_mirror *mirrors; /* what is copied to whom; outlives the session */
     struct config_refresh refresh; /* for its cluster */
     const struct config_cluster *seeds; /* where it is found when no node of it is; may be NULL */
+    const struct config_cluster *led_by; /* … and by which it was found. NULL: the dialled address */
     const struct config_login *logins; /* what links say first; outlive the session */
     /* Puts what the configuration says now in these settings. NULL: they stay. The address is the
      * one that the program dialled. */
@@ -136,7 +139,7 @@ struct session {
     bool asks_mode; /* the probe may not see the topology, and asks whether there is one; … */
     struct topology *learnt; /* … or it asks who else is in this one */
     bool single;  /* one server that is no cluster, and yet no pipe */
-    bool stalled; /* input waits for what was asked on `probe` */
+    bool stalled; /* input waits for what was asked on `probe`, or for the session to move */
     bool homeless; /* where the home is is being looked up: until session_found_home nothing is
                       asked */
     struct link **link_of_node; /* by node of the snapshot; NULL where there is none yet */
@@ -195,6 +198,8 @@ struct session {
     char *end_text;     /* more about it, in words; NULL: there is no more */
     bool ending;        /* QUIT: ends when all is delivered */
     bool ended_plain;   /* was a pipe: what is left in the pipe is still deliverable */
+    bool leaving;       /* move.c's: nothing more is issued here, … */
+    bool awaits_lead;   /* … or it is being found out whether that is to be so */
 };
 
 /* Takes copies of the settings. NULL: out of memory. */
@@ -240,12 +245,14 @@ int session_connect_error(const struct session *);
 
 /* What became of connections. The home link may be connected by others, once. */
 void session_home_connected(struct session *);
+/* Where the home is, by the endpoints of the settings, is not known yet. */
+void session_await_home(struct session *);
 /* The home is to be opened by the owner, as any other link. */
 void session_open_home(struct session *);
-/* Of a homeless session: this is where its home is, by the name or number `said`, which outlives
- * the session. False: out of memory. */
+/* Of a homeless session: this is where its home is, an endpoint of that cluster (NULL: the dialled
+ * address), by the name or number `said`, which outlives the session. False: out of memory. */
 bool session_found_home(struct session *, const struct sockaddr_storage *, socklen_t,
-                        const char *said);
+                        const struct config_cluster *, const char *said);
 /* A link that is wanted cannot be opened yet: it is wanted again in so many milliseconds. */
 void session_link_delayed(struct session *, struct link *, int64_t ms);
 /* False: the node was lost, and it is not this link's turn to connect to it; it is wanted again when

@@ -157,6 +157,8 @@ void transaction_finish(struct session *s, const struct link *link)
     t->caching = PART_AS_TRACKED;
     if (s->state == SESSION_TRANSACTING)
         s->state = SESSION_ROUTING;
+    if (s->leaving)
+        session_unstall(s);
 }
 
 /* Nothing can open it: what waits is answered with that error, the rest will be aborted. */
@@ -498,6 +500,15 @@ void transaction_command(struct session *s, const struct command *c, const char 
 void transaction_doom(struct session *s)
 {
     s->transaction->doomed = true;
+}
+
+bool transaction_lose_guard(struct session *s)
+{
+    struct transaction *t = transaction_of(s);
+
+    if (t != NULL)
+        t->guard = (struct guard){.set = true, .lost = true, .slot = SLOT_NONE};
+    return t != NULL;
 }
 
 void transaction_reset(struct session *s)

@@ -44,6 +44,9 @@ void transaction_link_lost(struct session *, struct link *, const char *why);
 
 /* Nothing is left of MULTI and of WATCH, as after RESET: what a server still keeps is undone. */
 void transaction_reset(struct session *);
+/* What was watched was watched elsewhere: EXEC will be a nil. False: out of memory, the session has
+ * ended. */
+bool transaction_lose_guard(struct session *);
 void transaction_destroy(struct session *);
 
 #endif

@@ -76,6 +76,7 @@ static void configure(struct session_settings *settings)
     if (l->cluster != NULL)
         settings->refresh = l->cluster->refresh;
     settings->seeds = l->cluster;
+    settings->has_routes = !config->off && config_has_routes(l);
 }
 
 struct link *endpoint_home(const struct endpoint *ep)
@@ -108,59 +109,84 @@ static bool has_routes(const struct sockaddr *address)
            config_has_routes(config_listener(config, host, port));
 }
 
-/* The program's own connection is that of the first inner session. */
-static bool make_front(struct endpoint *ep, struct session_settings *settings)
+static struct session *create_front(struct session_settings *settings)
 {
     struct cluster *upstreams = upstreams_cluster(settings->dialled_host, settings->dialled_port);
-    const struct seed seed = {.address = ep->seed, .length = ep->seed_length, .name = ep->name};
+    struct session *s;
     struct topology *t;
     uint64_t version;
 
     if (upstreams == NULL)
-        return false;
+        return NULL;
     t = cluster_topology(upstreams, &version);
     settings->host = UPSTREAM_HOST;
     settings->port = (uint16_t)(t->upstreams->own + 1);
     topology_unref(t);
     settings->configure = inner_configure_front;
     inner_configure_front(settings);
-    ep->session = session_create(settings);
-    if (ep->session == NULL || !front_begin(ep->session, upstreams))
+    s = session_create(settings);
+    if (s != NULL && !front_begin(s, upstreams)) {
+        session_destroy(s);
+        s = NULL;
+    }
+    return s;
+}
+
+/* The program's own connection is that of the first inner session. */
+static bool connect_front(struct endpoint *ep)
+{
+    struct session *s = ep->session;
+    const struct seed seed = {.address = ep->seed,
+                              .length = ep->seed_length,
+                              .name = ep->name,
+                              .cluster = ep->seed_cluster};
+
+    if (!inner_open_at(ep, s->home, &seed))
         return false;
-    ep->session->fd = ep->fd;
-    if (ep->awaits_seed)
-        return true;
-    if (!inner_open_at(ep, ep->session->home, &seed))
-        return false;
-    session_link_opened(ep->session, ep->session->home);
+    session_link_opened(s, s->home);
     return true;
 }
 
-static bool make_session(struct endpoint *ep)
+struct session *endpoint_create_session(const struct endpoint *ep, bool is_seen)
 {
     char host[INET6_ADDRSTRLEN];
-    struct session_settings settings = {.host = host, .clock = clock_now_ms, .configure = configure};
+    struct session_settings settings = {.host = host,
+                                        .clock = clock_now_ms,
+                                        .configure = configure,
+                                        .led_by = ep->seed_cluster,
+                                        .is_seen = is_seen};
+    struct session *s;
 
-    keeper_prepare();
-    address_text((struct sockaddr *)&ep->address, settings.dialled_host, &settings.dialled_port);
-    if (has_routes((struct sockaddr *)&ep->address))
-        return make_front(ep, &settings);
-    address_text((struct sockaddr *)&ep->seed, host, &settings.port);
+    address_text((const struct sockaddr *)&ep->address, settings.dialled_host,
+                 &settings.dialled_port);
+    if (has_routes((const struct sockaddr *)&ep->address))
+        return create_front(&settings);
+    address_text((const struct sockaddr *)&ep->seed, host, &settings.port);
     configure(&settings);
     settings.name = ep->name != NULL && resolver_is_name(ep->name) ? ep->name : NULL;
     settings.tls_dialled = ep->name;
     settings.tls_is_own = ep->own_tls != NULL;
     if (settings.tls_is_own)
         settings.tls = ep->own_tls;
-    ep->session = session_create(&settings);
+    s = session_create(&settings);
+    if (s == NULL)
+        return NULL;
+    s->home->address = ep->seed;
+    s->home->address_length = ep->seed_length;
+    return s;
+}
+
+static bool make_session(struct endpoint *ep)
+{
+    keeper_prepare();
+    ep->session = endpoint_create_session(ep, false);
     if (ep->session == NULL)
         return false;
     ep->session->fd = ep->fd;
-    ep->session->homeless = ep->awaits_seed;
+    if (ep->session->front != NULL)
+        return ep->awaits_seed || connect_front(ep);
     if (ep->awaits_seed)
-        return true;
-    ep->session->home->address = ep->seed;
-    ep->session->home->address_length = ep->seed_length;
+        session_await_home(ep->session);
     return true;
 }
 
@@ -323,6 +349,7 @@ static struct endpoint *create(int fd, const struct seed *seed, const struct wir
     ep->seed = seed->address;
     ep->seed_length = seed->length;
     ep->awaits_seed = seed->pending;
+    ep->seed_cluster = seed->cluster;
     ep->wire = *wire;
     ep->own_tls = tls_profile_ref(wire->tls);
     ep->name = strdup(seed->name);
@@ -585,7 +612,8 @@ static bool anything_unsent(const struct session *s)
 static bool never_connected(const struct session *s)
 {
     return s->front != NULL ? !s->front->connected
-                            : s->topology == NULL && s->home->state < LINK_GREETING;
+                            : s->topology == NULL && s->home->state < LINK_GREETING &&
+                                  !s->settings.is_seen;
 }
 
 /* What was accepted is sent, as by a kernel that closes a socket: also what waits

@@ -62,6 +62,7 @@ struct endpoint {
     socklen_t address_length;
     struct sockaddr_storage seed; /* that was connected to */
     socklen_t seed_length;
+    const struct config_cluster *seed_cluster; /* whose endpoint that is; NULL: the dialled address */
     char *name;                  /* that was looked up for it, or the number; NULL: an audit's */
     bool awaits_seed;            /* where its first connection goes is being looked up */
     struct tls_profile *own_tls; /* the program's; NULL: the configuration's counts */
@@ -110,6 +111,10 @@ int endpoint_secure(struct endpoint *, struct tls_profile *);
 
 /* See session_set_read_policy. False: out of memory. */
 bool endpoint_set_read_policy(struct endpoint *, enum read_policy, size_t ahead, bool stays);
+
+/* Sessions that the configuration leads elsewhere go there, as far as nothing is unanswered. True: some
+ * did. For the pump. */
+bool endpoint_move(struct endpoint *);
 
 /* The program is going to wait on the descriptor, not in read(). */
 void endpoint_expect_poll(struct endpoint *);

@@ -55,6 +55,10 @@ void endpoint_step_aside(struct endpoint *);
 
 void endpoint_close_links(struct endpoint *);
 
+/* A session for the dialled address, to be reached by the seed. NULL: out of memory, or there is no
+ * room for the routes. */
+struct session *endpoint_create_session(const struct endpoint *, bool is_seen);
+
 static inline ssize_t endpoint_fail(int error)
 {
     errno = error;

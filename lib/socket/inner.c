@@ -18,6 +18,8 @@ static void set_common(struct session_settings *settings, const struct config *c
     settings->link_idle_timeout_ms = config->link_idle_timeout_ms;
     settings->reconnect = l->reconnect;
     settings->refresh = (struct config_refresh){.redirect_threshold = -1};
+    settings->seeds = l->cluster;
+    settings->has_routes = config_has_routes(l);
 }
 
 /* Nothing of what is about single nodes: its inner sessions have that. */
@@ -36,9 +38,10 @@ static void configure(struct session_settings *settings)
     const struct config *config = config_get();
     const struct config_listener *l =
         config_listener(config, settings->dialled_host, settings->dialled_port);
-    struct upstream u =
-        upstreams_find(settings->dialled_host, settings->dialled_port, settings->upstream);
+    struct upstream u;
 
+    (void)upstreams_cluster(settings->dialled_host, settings->dialled_port); /* of this version */
+    u = upstreams_find(settings->dialled_host, settings->dialled_port, settings->upstream);
     set_common(settings, config, l);
     settings->read_policy = (enum read_policy)l->read_policy;
     settings->read_your_writes_ms = config->read_your_writes_ms;
@@ -71,8 +74,8 @@ static bool name_link(struct link *link, const char *name)
     return true;
 }
 
-static struct session *create(const struct endpoint *ep, const struct link *link,
-                              const struct seed *seed)
+struct session *inner_create(const struct endpoint *ep, const struct link *link,
+                             const struct seed *seed)
 {
     const struct session *front = ep->session;
     char host[46], port[8];
@@ -80,6 +83,7 @@ static struct session *create(const struct endpoint *ep, const struct link *link
                                         .clock = front->settings.clock,
                                         .configure = configure,
                                         .is_inner = true,
+                                        .led_by = seed->cluster,
                                         .upstream = (uint16_t)(link->port - 1),
                                         .dialled_port = front->settings.dialled_port};
     struct session *inner;
@@ -108,7 +112,7 @@ bool inner_open_at(struct endpoint *ep, struct link *link, const struct seed *se
 {
     struct session *front = ep->session;
     const struct upstream *u = &front_upstreams(front)->list[link->port - 1];
-    struct session *inner = name_link(link, u->cluster->name) ? create(ep, link, seed) : NULL;
+    struct session *inner = name_link(link, u->cluster->name) ? inner_create(ep, link, seed) : NULL;
 
     if (inner == NULL) {
         link->error = ENOMEM;

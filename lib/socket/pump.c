@@ -91,7 +91,7 @@ static bool find_home(struct endpoint *ep, struct session *s)
         session_link_delayed(s, s->home, RESOLVER_AGAIN_MS);
         return false;
     }
-    if (said == NULL || !session_found_home(s, &seed.address, seed.length, said)) {
+    if (said == NULL || !session_found_home(s, &seed.address, seed.length, seed.cluster, said)) {
         session_end(s, ENOMEM);
         s->settings.name = NULL;
         if (said != ep->name)
@@ -103,6 +103,7 @@ static bool find_home(struct endpoint *ep, struct session *s)
     ep->name = said;
     ep->seed = seed.address;
     ep->seed_length = seed.length;
+    ep->seed_cluster = seed.cluster;
     return true;
 }
 
@@ -325,8 +326,10 @@ void pump_orders(struct endpoint *ep)
     close_idle(ep);
     if (ep->wire.op_timeout_ms != ep->session->settings.op_timeout_ms)
         take_op_timeout(ep);
-    while (carry_out_all(ep) && ep->session->front != NULL)
-        ;
+    do
+        while (carry_out_all(ep) && ep->session->front != NULL)
+            ;
+    while (endpoint_move(ep));
 }
 
 bool pump_unflushed(const struct endpoint *ep)

@@ -167,6 +167,7 @@ enum seed_result seed_choose_of(struct seed *seed, const struct config_cluster *
     seed->address = chosen->address;
     seed->length = chosen->length;
     seed->name = chosen->name;
+    seed->cluster = cluster;
     return SEED_CHOSEN;
 }
 

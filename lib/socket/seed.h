@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+struct config_cluster;
+
 struct seed {
     struct sockaddr_storage dialled; /* by the program */
     socklen_t dialled_length;
@@ -15,6 +17,7 @@ struct seed {
     socklen_t length;
     const char *name; /* what was looked up for it: valid until this thread looks up another */
     bool pending;     /* the endpoints' names are still being looked up: there is no address yet */
+    const struct config_cluster *cluster; /* whose endpoint it is; NULL: that was dialled */
 };
 
 /* Whom the seed is for. */
@@ -42,7 +45,6 @@ bool seed_choose(struct seed *, const struct sockaddr *dialled, socklen_t length
 /* A pending seed, once more. SEED_NONE: it is the dialled address. */
 enum seed_result seed_choose_again(struct seed *);
 
-struct config_cluster;
 struct config_listener;
 
 /* Any endpoint of a cluster that is alive; `address` of the seed is set. SEED_NONE: none has an
