@@ -10,6 +10,8 @@ static const char question_of_mode[] = "*1\r\n$5\r\nHELLO\r\n";
 static const char question_of_members[] = "*2\r\n$7\r\nCLUSTER\r\n$5\r\nNODES\r\n";
 static const char question[] = "*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n";
 
+enum { PATIENCE_MS = 1000 }; /* as long as the keeper waits for nodes that it asks */
+
 static bool is_secure(const struct session *s)
 {
     return s->settings.tls != NULL;
@@ -97,25 +99,90 @@ static void close_probe(struct session *s)
     s->probe->must_close = true;
     session_touch(s, s->probe);
     s->probe = NULL;
+    s->probe_by_ms = 0;
 }
 
-static void open_probe(struct session *s)
+static struct link *open_probe(struct session *s, const char *host, uint16_t port)
 {
-    struct link *link = link_create(s->settings.host, s->settings.port);
+    struct link *link = link_create(host, port);
 
     if (link == NULL) {
         session_end(s, ENOMEM);
-        return;
+        return NULL;
     }
     link->probe = true;
     link->node = NODE_NONE;
     link->state = LINK_WANTED;
-    link->address = s->home->address;
-    link->address_length = s->home->address_length;
     link->next = s->links;
     s->links = link;
     s->probe = link;
     session_touch(s, link);
+    return link;
+}
+
+static void ask_home(struct session *s)
+{
+    struct link *link = open_probe(s, s->settings.host, s->settings.port);
+
+    if (link == NULL)
+        return;
+    link->address = s->home->address;
+    link->address_length = s->home->address_length;
+}
+
+/* --- an endpoint that is there but says nothing, and others that may know better --- */
+
+static const struct config_address *next_seed(const struct session *s)
+{
+    const struct config_cluster *seeds = s->settings.seeds;
+
+    return seeds != NULL && s->seeds_asked < seeds->endpoint_count
+               ? &seeds->endpoints[s->seeds_asked]
+               : NULL;
+}
+
+static bool is_home(const struct session *s, const struct config_address *seed)
+{
+    return seed->port == s->settings.port && strcmp(seed->host, s->settings.host) == 0;
+}
+
+/* False: there is none that was not asked. */
+static bool ask_next_seed(struct session *s)
+{
+    const struct config_address *seed;
+
+    while ((seed = next_seed(s)) != NULL) {
+        s->seeds_asked++;
+        if (is_home(s, seed))
+            continue;
+        open_probe(s, seed->host, seed->port);
+        return true;
+    }
+    return false;
+}
+
+static int64_t patience_ms(const struct session *s)
+{
+    int64_t said = s->settings.refresh.timeout_ms;
+
+    return said > 0 ? said : PATIENCE_MS;
+}
+
+int64_t discover_due(const struct session *s)
+{
+    return s->probe != NULL && s->probe_by_ms > 0 ? s->probe_by_ms : -1;
+}
+
+void discover_advance(struct session *s, int64_t now_ms)
+{
+    int64_t due = discover_due(s);
+
+    if (due < 0 || now_ms < due)
+        return;
+    s->probe_by_ms = 0;
+    s->probe->must_close = true;
+    s->probe->error = ETIME;
+    session_touch(s, s->probe);
 }
 
 /* A single server is known by its name, where it has one. */
@@ -135,6 +202,8 @@ void discover_begin(struct session *s)
     s->state = SESSION_DISCOVERING;
     s->stalled = true;
     s->locked_until_ms = 0;
+    s->seeds_asked = 0;
+    s->unheard = false;
     if (s->homeless)
         return;
     if (known != NULL && atomic_load(&known->single))
@@ -145,7 +214,7 @@ void discover_begin(struct session *s)
              cluster_is_plain(s->settings.host, s->settings.port, is_secure(s), session_now(s)))
         become_plain(s);
     else
-        open_probe(s);
+        ask_home(s);
 }
 
 /* The probe is connected. */
@@ -154,6 +223,7 @@ void discover_ask(struct session *s, struct link *link)
     s->asks_mode = false;
     topology_unref(s->learnt);
     s->learnt = NULL;
+    s->probe_by_ms = next_seed(s) != NULL ? session_now(s) + patience_ms(s) : 0;
     if (!greet_link(s, link) || !link_send_raw(link, question, sizeof question - 1))
         session_end(s, ENOMEM);
 }
@@ -186,8 +256,8 @@ static void learn_topology(struct session *s, struct topology *t)
 static bool learn(struct session *s, const char *reply, size_t length)
 {
     char why[128];
-    struct topology *topology = topology_parse(reply, length, s->settings.host, s->settings.port,
-                                               why, sizeof why);
+    struct topology *topology =
+        topology_parse(reply, length, s->probe->host, s->probe->port, why, sizeof why);
 
     if (topology == NULL) {
         find_plain(s, false);
@@ -201,9 +271,9 @@ static bool learn(struct session *s, const char *reply, size_t length)
     return false;
 }
 
-static void learn_members(struct session *s, struct bytes text)
+static void learn_members(struct session *s, const struct link *probe, struct bytes text)
 {
-    struct topology *t = topology_with_members(s->learnt, text, s->settings.host);
+    struct topology *t = topology_with_members(s->learnt, text, probe->host);
 
     topology_unref(s->learnt);
     s->learnt = NULL;
@@ -236,7 +306,8 @@ static void lock(struct session *s, int64_t until_ms)
 
 void discover_reply(struct session *s, const char *reply, size_t length)
 {
-    bool refused = s->probe->state == LINK_REFUSED;
+    const struct link *probe = s->probe;
+    bool refused = probe->state == LINK_REFUSED;
     int64_t until_ms = refused ? s->probe->retry_at_ms : 0;
 
     if (!refused && starts(reply, length, "-NOPERM") && !s->asks_mode) {
@@ -253,7 +324,7 @@ void discover_reply(struct session *s, const char *reply, size_t length)
         s->asks_mode = false;
         learn_by_mode(s, reply, length);
     } else if (s->learnt != NULL) {
-        learn_members(s, (struct bytes){reply, length});
+        learn_members(s, probe, (struct bytes){reply, length});
     } else if (reply[0] == '*') {
         ; /* done */
     } else if (starts(reply, length, "-NOAUTH")) {
@@ -265,12 +336,33 @@ void discover_reply(struct session *s, const char *reply, size_t length)
     plan_input(s);
 }
 
-/* Refused, or hung up on. Asked once more, since a node may just be restarting. Where TLS fails,
- * nothing is known, and nothing is said without it. */
+/* Silence does not say what a server is: it is asked again with the next command. */
+static void remain_ignorant(struct session *s)
+{
+    lock(s, session_now(s));
+    s->unheard = true;
+}
+
+static void conclude_from_loss(struct session *s, const struct link *probe)
+{
+    if (s->learnt != NULL)
+        learn_members(s, probe, (struct bytes){0});
+    else if (s->unheard)
+        remain_ignorant(s);
+    else if (s->settings.is_mirror || s->settings.is_inner || s->settings.is_seen)
+        session_end(s, ECONNREFUSED); /* it may be a cluster when it is there */
+    else
+        find_plain(s, true);
+}
+
+/* Refused, hung up on, or silent for too long. Asked once more unless it is silent, since a node
+ * may just be restarting; then others are, if the configuration names any. Where TLS fails, nothing
+ * is known, and nothing is said without it. */
 void discover_lost(struct session *s)
 {
-    bool again = s->probe->failures == 0;
     struct link *probe = s->probe;
+    bool is_silent = probe->error == ETIME;
+    bool again = probe->failures == 0 && !is_silent;
 
     if (probe->trouble != NULL) {
         s->probe = NULL;
@@ -285,12 +377,12 @@ void discover_lost(struct session *s)
         return;
     }
     s->probe = NULL;
-    if (s->learnt != NULL)
-        learn_members(s, (struct bytes){0});
-    else if (s->settings.is_mirror || s->settings.is_inner || s->settings.is_seen)
-        session_end(s, ECONNREFUSED); /* it may be a cluster when it is there */
-    else
-        find_plain(s, true);
+    s->probe_by_ms = 0;
+    s->unheard = s->unheard || is_silent;
+    if (s->learnt == NULL && ask_next_seed(s))
+        return;
+    conclude_from_loss(s, probe);
+    plan_input(s);
 }
 
 size_t discover_take_plain(struct session *s, char *to, size_t size)

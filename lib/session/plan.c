@@ -354,9 +354,24 @@ static bool is_barrier(struct session *s, const struct command *c)
 }
 
 /* Before the server lets us in, it hears everything as the application says it. */
+/* Nobody has said what the dialled server is: nothing is sent. */
+static void answer_unheard(struct session *s, const struct line *line)
+{
+    struct request *r = order_issue(s, line->command);
+
+    if (r != NULL)
+        order_complete_error(
+            s, r,
+            "-TIMEOUT redisroute: %.128s:%u did not say within %lld ms what it is; "
+            "the command was not sent",
+            s->settings.host, (unsigned)s->settings.port, (long long)s->settings.op_timeout_ms);
+}
+
 static void plan_locked(struct session *s, const struct line *line)
 {
-    if (line->command != NULL && line->command->klass == COMMAND_STATE)
+    if (s->unheard)
+        answer_unheard(s, line);
+    else if (line->command != NULL && line->command->klass == COMMAND_STATE)
         plan_state(s, line);
     else
         plan_any(s, line);

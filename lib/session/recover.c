@@ -416,7 +416,7 @@ int64_t session_due_aside(const struct session *s)
 
 int64_t session_due_in_need(const struct session *s)
 {
-    int64_t due = clock_earlier(trouble_due(s), lookup_due(s));
+    int64_t due = clock_earlier(clock_earlier(trouble_due(s), lookup_due(s)), discover_due(s));
 
     if (s->feeds != NULL && s->feeds->restless)
         due = clock_earlier(due, feeds_due(s));
@@ -448,6 +448,7 @@ void session_advance(struct session *s)
         deadline_advance(s, now);
     trouble_advance(s);
     lookup_advance(s);
+    discover_advance(s, now);
     if (s->feeds != NULL)
         feeds_advance(s);
     client_advance(s);

@@ -226,6 +226,8 @@ void discover_begin(struct session *);
 void discover_reply(struct session *, const char *reply, size_t length);
 void discover_lost(struct session *);
 void discover_ask(struct session *, struct link *);
+int64_t discover_due(const struct session *);
+void discover_advance(struct session *, int64_t now_ms);
 size_t discover_take_plain(struct session *, char *to, size_t size);
 
 void session_touch(struct session *, struct link *);

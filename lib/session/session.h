@@ -188,6 +188,9 @@ struct session {
     struct lookup *lookup;
     int64_t tracking_tick_ms; /* TRACKING_BROADCAST: the next look whether there are new masters */
     int64_t locked_until_ms;  /* a login was refused, and is tried again then; 0: none was */
+    int64_t probe_by_ms;      /* another endpoint is asked then; 0: there is none, or no need */
+    uint16_t seeds_asked;     /* endpoints of the configuration that were asked what they are */
+    bool unheard;             /* one that was asked is silent; locked: nobody has answered */
     int64_t blocked_since_ms; /* the barrier, when it is a command that blocks */
     struct front *front;      /* keys have several clusters; NULL: they have not */
     struct session *front_of; /* the front that this is an inner session of; NULL: none */

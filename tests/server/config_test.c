@@ -15,6 +15,7 @@
 #include "../support/config_file.h"
 #include "../support/die.h"
 #include "../support/expect.h"
+#include "../support/fake_node.h"
 #include "../support/loop.h"
 #include "../support/server.h"
 #include "../support/suite.h"
@@ -143,6 +144,30 @@ START_TEST(test_any_endpoint_will_do_asynchronously)
     async_close(&client);
     loop_destroy(loop);
     config_end();
+}
+END_TEST
+
+/* It accepts connections, but says nothing: as one that is stopped, or in a long script. */
+START_TEST(test_an_endpoint_that_is_silent)
+{
+    struct fake_node *silent = fake_node_start();
+    redisContext *c;
+
+    fake_node_on(silent, "*", (struct fake_rule){.action = FAKE_SILENCE});
+    fake_node_on(silent, "CLUSTER SLOTS", (struct fake_rule){.action = FAKE_SILENCE});
+    config_begin();
+    config_write("listeners:\n- address: %s:%d\n  redis_proxy:\n"
+                 "    settings: {op_timeout: 30s, read_policy: %s}\n"
+                 "    prefix_routes: {catch_all_route: {cluster: main}}\n"
+                 "clusters: [{name: main, endpoints: [127.0.0.1:%d, localhost:%d]}]\n",
+                 listener, PORT, _i == 1 ? "REPLICA" : "MASTER", fake_node_port(silent),
+                 cluster_port(cluster, 0));
+    c = dial(listener);
+    EXPECT(c, "OK", "SET %s v", key);
+    EXPECT(c, "v", "GET %s", key);
+    redisFree(c);
+    config_end();
+    fake_node_stop(silent);
 }
 END_TEST
 
@@ -436,6 +461,7 @@ int main(void)
 
     tcase_add_test(tc, test_any_endpoint_will_do);
     tcase_add_loop_test(tc, test_any_endpoint_will_do_asynchronously, 0, LOOP_KINDS);
+    tcase_add_loop_test(tc, test_an_endpoint_that_is_silent, 0, 2);
     tcase_add_test(tc, test_read_policy_and_statistics);
     tcase_add_test(tc, test_environment_is_later_than_the_file);
     tcase_add_test(tc, test_redirection_may_be_left_to_the_program);

@@ -468,6 +468,31 @@ START_TEST(test_whoever_does_not_know_the_question_is_a_plain_server)
 }
 END_TEST
 
+/* What makes the library look at each command, on a server that is no cluster too. */
+static const struct {
+    const char *name, *value;
+} reasons_to_look[] = {
+    {"REDISROUTE_OP_TIMEOUT", "30s"},
+    {"REDISROUTE_MIRROR", "127.0.0.1:1"},
+};
+
+START_TEST(test_so_it_is_where_each_command_is_looked_at)
+{
+    int rules = sizeof no_cluster / sizeof no_cluster[0], rule = _i % rules, reason = _i / rules;
+    struct fake_node *node = fake_node_start();
+    fake_node_on(node, "CLUSTER SLOTS", no_cluster[rule].rule);
+    fake_node_answer(node, "GET", "$5\r\nhello\r\n");
+    fake_node_answer(node, "SINTER", "*0\r\n");
+    setenv(reasons_to_look[reason].name, reasons_to_look[reason].value, 1);
+    redisContext *c = connect_port(fake_node_port(node));
+    for (int i = 0; i < 5; i++)
+        EXPECT(c, "hello", "GET key:%d", i);
+    EXPECT(c, "", "SINTER a b");
+    redisFree(c);
+    fake_node_stop(node);
+}
+END_TEST
+
 START_TEST(test_the_answer_is_remembered_for_the_process)
 {
     struct fake_node *node = fake_node_start();
@@ -668,6 +693,8 @@ static void add_plain_servers(Suite *suite)
     tc = suite_case(suite, "no cluster", NULL, NULL);
     tcase_add_loop_test(tc, test_whoever_does_not_know_the_question_is_a_plain_server, 0,
                         COUNT_OF(no_cluster));
+    tcase_add_loop_test(tc, test_so_it_is_where_each_command_is_looked_at, 0,
+                        COUNT_OF(no_cluster) * COUNT_OF(reasons_to_look));
     tcase_add_test(tc, test_an_idle_context_asks_nothing);
 }
 

@@ -60,6 +60,26 @@ START_TEST(test_one_command)
 }
 END_TEST
 
+/* Silence is no reason to take a cluster for a single server: the next command asks again. */
+START_TEST(test_a_server_that_does_not_say_what_it_is)
+{
+    struct fake_node *node = fake_node_start();
+    begin("300ms");
+    silence(node, "CLUSTER SLOTS", 1);
+    fake_node_answer(node, "MGET", "*1\r\n$5\r\nfresh\r\n");
+    redisContext *c = connect_port(fake_node_port(node));
+    for (int i = 0; i < 3; i++)
+        redisAppendCommand(c, "SET k v");
+    for (int i = 0; i < 3; i++)
+        EXPECT_NEXT(c, "-TIMEOUT redisroute: *");
+    ck_assert_int_eq(fake_node_seen(node, "SET"), 0);
+    EXPECT(c, "fresh\nfresh", "MGET a b"); /* of two slots */
+    ck_assert_int_eq(fake_node_seen(node, "MGET"), 2);
+    redisFree(c);
+    fake_node_stop(node);
+}
+END_TEST
+
 START_TEST(test_the_fate_of_a_write_is_unknown)
 {
     struct fake_node *node = fake_node_start();
@@ -310,6 +330,7 @@ int main(void)
     TCase *tc = suite_case(suite, "fake", NULL, NULL);
 
     tcase_add_loop_test(tc, test_one_command, 0, 2);
+    tcase_add_test(tc, test_a_server_that_does_not_say_what_it_is);
     tcase_add_test(tc, test_the_fate_of_a_write_is_unknown);
     tcase_add_test(tc, test_a_late_answer_is_nobodys);
     tcase_add_test(tc, test_a_pipeline);
