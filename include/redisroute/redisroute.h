@@ -58,6 +58,9 @@ typedef struct redisRouteOptions {
     const char *tls_server_name; /* that certificates have to be for; NULL: the host that was given,
                                     or the node's own address or name */
     int tls_no_verify;           /* nonzero: servers are not asked who they are */
+    const char *descriptor; /* what redisRouteFd gives: "epoll", or "socket", which costs more, for
+                             * programs that do to it what only a socket takes; NULL: as the
+                             * configuration says, which by itself says epoll */
 } redisRouteOptions;
 
 /* Begins to connect to any node of a cluster, or to a server that is none, which
@@ -82,8 +85,9 @@ int redisRouteConnected(redisRouteSession *session);
 /* A descriptor for poll, select, epoll or any event loop, constant for the session's
  * life and close-on-exec. It is readable when redisRouteRead should be called (replies
  * have come, the connection is decided, or there is work to do inside), and never
- * writable: writing needs no waiting. To be watched level-triggered, or else to be
- * read until EAGAIN. Not to be read, written or closed by the caller. */
+ * writable: writing needs no waiting. (With descriptor "socket" it is one end of a
+ * socket pair, and writable as soon as the connection is decided.) To be watched level-triggered,
+ * or else to be read until EAGAIN. Not to be read, written or closed by the caller. */
 int redisRouteFd(const redisRouteSession *session);
 
 /* Takes all the bytes, never some, and never blocks: what the kernel does not take is

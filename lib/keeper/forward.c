@@ -15,6 +15,7 @@ struct forward {
     int poller;
     int signal;
     bool known; /* in the keeper's epoll set */
+    bool stuffed; /* the other end of `signal` is not writable, until there is a first event */
     struct cluster *cluster; /* that is followed, or NULL */
     uint64_t version;        /* that the owner knows of */
 };
@@ -88,8 +89,26 @@ void keeper_forward_follow(struct forward *f, struct cluster *cluster, uint64_t 
     pthread_mutex_unlock(&forward_lock);
 }
 
-static void signal_owner(const struct forward *f)
+void keeper_forward_stuffed(struct forward *f)
 {
+    pthread_mutex_lock(&forward_lock);
+    f->stuffed = true;
+    pthread_mutex_unlock(&forward_lock);
+}
+
+static void unstuff(struct forward *f)
+{
+    char filling[4096];
+
+    while (recv(f->signal, filling, sizeof filling, MSG_DONTWAIT) > 0)
+        ;
+    f->stuffed = false;
+}
+
+static void signal_owner(struct forward *f)
+{
+    if (f->stuffed)
+        unstuff(f);
     send(f->signal, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 

@@ -44,6 +44,9 @@ struct forward *keeper_forward_create(int poller, int signal);
 /* Takes the bytes out of `signalled`, the other end of `signal`, and begins anew: a byte that is on
  * its way for what was served by now reaches nobody. -1: they stay there. */
 void keeper_forward_arm(struct forward *, int signalled);
+/* The other end of `signal` was filled, so that it is not writable: with the first byte that is
+ * written there, what fills it is taken out. */
+void keeper_forward_stuffed(struct forward *);
 /* From now on a byte is written, too, when the cluster has another version than this. */
 void keeper_forward_follow(struct forward *, struct cluster *, uint64_t version);
 /* After this returns neither descriptor is used any more. */

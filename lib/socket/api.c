@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/event.h"
 #include "config/config.h"
@@ -65,6 +66,19 @@ static const char *what_is_wrong(const char *host, int port, const redisRouteOpt
     return NULL;
 }
 
+/* False: there is no such thing. */
+static bool take_descriptor(const char *name, int *descriptor)
+{
+    *descriptor = DESCRIPTOR_AUTO;
+    if (name == NULL)
+        return true;
+    if (strcasecmp(name, "socket") == 0)
+        *descriptor = DESCRIPTOR_SOCKET;
+    if (strcasecmp(name, "epoll") == 0)
+        *descriptor = DESCRIPTOR_EPOLL;
+    return *descriptor != DESCRIPTOR_AUTO;
+}
+
 static struct tls_profile *make_profile(const redisRouteOptions *options, struct tls_fault *fault)
 {
     const struct tls_settings settings = {
@@ -89,6 +103,8 @@ PUBLIC redisRouteSession *redisRouteOpen(const char *host, int port,
 
     if (wrong == NULL && given != NULL)
         memcpy(&options, given, given->size);
+    if (wrong == NULL && !take_descriptor(options.descriptor, &wishes.descriptor))
+        wrong = "a descriptor is epoll or socket";
     if (wrong == NULL && options.tls != 0 &&
         (wishes.tls = make_profile(&options, &fault)) == NULL)
         wrong = fault.text;

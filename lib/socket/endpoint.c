@@ -281,7 +281,7 @@ static bool become_poller(struct endpoint *ep)
 }
 
 /* For programs to which the number has to be a socket: one end of a pair, which the keeper makes
- * readable. Like a poller it never becomes writable. */
+ * readable. It becomes writable when the connection is decided. */
 static bool become_pair(struct endpoint *ep)
 {
     int real = ep->awaits_seed ? -1 : wire_move_high(fcntl(ep->fd, F_DUPFD_CLOEXEC, 0));
@@ -426,7 +426,10 @@ struct endpoint *endpoint_create_stream(int fd, const struct seed *seed,
     struct wire_settings wire = {.family = seed->address.ss_family,
                                  .connect_timeout_ms = wishes->connect_timeout_ms,
                                  .tls = wishes->tls};
-    struct endpoint *ep = create(fd, seed, &wire, become_poller);
+    int descriptor =
+        wishes->descriptor != DESCRIPTOR_AUTO ? wishes->descriptor : config_get()->descriptor;
+    struct endpoint *ep =
+        create(fd, seed, &wire, descriptor == DESCRIPTOR_SOCKET ? become_pair : become_poller);
 
     if (ep == NULL) {
         close(fd);
@@ -498,7 +501,7 @@ static void inherit(struct endpoint *ep)
     }
     if (ep->paired && face_put_pair(ep, true) && !endpoint_is_blocking(ep)) {
         face_forward(ep);
-        if (ep->kind == ENDPOINT_ASYNC)
+        if (ep->kind == ENDPOINT_ASYNC && endpoint_is_connecting(ep))
             face_stuff(ep);
     }
     for (struct session *s = ep->session; s != NULL; s = s->next)
@@ -808,4 +811,10 @@ int endpoint_connect_error(struct endpoint *ep)
         return EINPROGRESS;
     words_set(session_connect_error(ep->session), ep->session->end_text);
     return session_connect_error(ep->session);
+}
+
+void endpoint_is_not_writable(struct endpoint *ep)
+{
+    if (ep->paired)
+        face_stuff(ep);
 }

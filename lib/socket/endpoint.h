@@ -39,13 +39,15 @@ enum endpoint_kind {
 struct endpoint_wishes {
     int64_t connect_timeout_ms; /* 0: none */
     struct tls_profile *tls;    /* NULL: the configuration's */
+    int descriptor;             /* enum config_descriptor; DESCRIPTOR_AUTO: the configuration's */
 };
 
 struct endpoint {
     int fd; /* the number that the program holds */
     enum endpoint_kind kind;
     int receive_flags;        /* of recv(), for the answer to an express command */
-    bool paired;              /* fd is one end of a socket pair */
+    bool paired;              /* fd is one end of a socket pair, … */
+    bool stuffed;             /* … and not writable yet, as the first connection is not decided */
     _Atomic bool interrupted; /* by another thread; the next wait takes it */
     bool prompt;       /* writes are batches: each is sent at once, not when the loop comes round */
     bool looked;       /* from an event loop, for the answer to an express command; in vain */
@@ -101,6 +103,8 @@ ssize_t endpoint_read_wait(struct endpoint *, void *to, size_t size, int64_t tim
 size_t endpoint_kept(const struct endpoint *);
 /* SO_ERROR of an asynchronous context: 0, an errno value, or EINPROGRESS. */
 int endpoint_connect_error(struct endpoint *);
+/* An event loop was told that the descriptor is writable, and the connection is not decided. */
+void endpoint_is_not_writable(struct endpoint *);
 
 /* Does what an asynchronous context has to do. True: the next read says something. */
 bool endpoint_has_news(struct endpoint *);

@@ -23,7 +23,8 @@ bool face_put_pair(struct endpoint *ep, bool in_child)
         return false;
     }
     close(pair[0]);
-    if (status != -1 && (status & O_NONBLOCK) != 0)
+    /* A link's own socket is a blocking one. */
+    if (!endpoint_is_blocking(ep) || (status != -1 && (status & O_NONBLOCK) != 0))
         fcntl(ep->fd, F_SETFL, O_NONBLOCK | O_RDWR);
     if (ep->peer != -1)
         close(ep->peer);
@@ -65,7 +66,18 @@ void face_stuff(struct endpoint *ep)
 
     setsockopt(ep->fd, SOL_SOCKET, SO_SNDBUF, &smallest, sizeof smallest);
     while (send(ep->fd, filling, sizeof filling, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+        ep->stuffed = true;
+    if (ep->forward != NULL)
+        keeper_forward_stuffed(ep->forward);
+}
+
+static void unstuff(struct endpoint *ep)
+{
+    char filling[4096];
+
+    while (recv(ep->peer, filling, sizeof filling, MSG_DONTWAIT) > 0)
         ;
+    ep->stuffed = false;
 }
 
 void face_want_all(struct endpoint *ep)
@@ -90,6 +102,8 @@ void face_forward(struct endpoint *ep)
     face_want_all(ep);
     keeper_start();
     ep->forward = keeper_forward_create(poller_descriptor(ep->poller), ep->peer);
+    if (ep->forward != NULL && ep->stuffed)
+        keeper_forward_stuffed(ep->forward);
     if (ep->forward != NULL)
         keeper_forward_arm(ep->forward, ep->fd);
 }
@@ -126,6 +140,8 @@ static void settle_poller(struct endpoint *ep)
         follow_stream(ep);
     if (ep->poller == NULL)
         return;
+    if (ep->stuffed && (!endpoint_is_connecting(ep) || s->state == SESSION_ENDED))
+        unstuff(ep);
     if (endpoint_is_blocking(ep))
         forget_served(ep);
     if (session_deliverable(s) || s->state == SESSION_ENDED || s->dirty != NULL)

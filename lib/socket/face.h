@@ -10,7 +10,7 @@ void face_pair_up(struct endpoint *);
 /* Another pair, whatever is there. In a child its epoll sets are the parent's too, and stay as they
  * are. False: that failed. */
 bool face_put_pair(struct endpoint *, bool in_child);
-/* The program's end of the pair is not writable from here on. */
+/* The program's end of the pair is not writable until the connection is decided. */
 void face_stuff(struct endpoint *);
 /* The poller watches all links that are open. */
 void face_want_all(struct endpoint *);

@@ -27,6 +27,7 @@ int hiredis_redisFreeKeepFd(redisContext *c);
 redisContext *hiredis_redisConnectFd(int fd);
 int hiredis_redisBufferWrite(redisContext *c, int *done);
 void hiredis_redisAsyncHandleRead(redisAsyncContext *ac);
+void hiredis_redisAsyncHandleWrite(redisAsyncContext *ac);
 int hiredis_redisAsyncSetConnectCallback(redisAsyncContext *ac, redisConnectCallback *fn);
 /* NOLINTEND */
 
@@ -78,9 +79,9 @@ int __wrap_redisContextConnectBindTcp(redisContext *c, const char *addr, int por
     return result;
 }
 
-/* The descriptor that the program's loop watches never becomes writable. Where hiredis
- * asks the loop for a write event, some adapters watch for nothing else until it has
- * come: they are to watch for reading as well. */
+/* The descriptor that the program's loop watches never becomes writable, or not before the
+ * connection is decided. Where hiredis asks the loop for a write event, some adapters watch for
+ * nothing else until it has come: they are to watch for reading as well. */
 static void watch_for_reading(redisAsyncContext *ac)
 {
     if (ac->ev.addRead != NULL)
@@ -126,6 +127,17 @@ static bool is_undecided(redisAsyncContext *ac)
         (ac->c.flags & REDIS_CONNECTED) == 0 ? descriptor_find(ac->c.fd) : NULL;
 
     return ep != NULL && ep->kind == ENDPOINT_ASYNC && endpoint_connect_error(ep) == EINPROGRESS;
+}
+
+/* A pair is writable from the first event on, which need not be that the connection is up. */
+void redisAsyncHandleWrite(redisAsyncContext *ac)
+{
+    if (!is_undecided(ac)) {
+        hiredis_redisAsyncHandleWrite(ac);
+        return;
+    }
+    endpoint_is_not_writable(descriptor_find(ac->c.fd));
+    watch_for_reading(ac);
 }
 
 /* While it monitors, hiredis takes every read event for a line: after one without it forgets its

@@ -88,6 +88,8 @@ part_hiredis() {
     compare_times routed argv 20000 "depth 1" ""
     compare_times routed pipeline 200000 "pipeline of 100 over 3 shards" "1.0x"
     compare_times routed async 20000 "depth 1, libevent" "1.07x"
+    settings=(REDISROUTE_DESCRIPTOR=socket)
+    compare_times set async 20000 "depth 1, libevent, descriptor: socket" ""
     compare_times passed argv 20000 "depth 1, a server that is no cluster" ""
     compare_times passed pipeline 200000 "pipeline of 100, a server that is no cluster" ""
     row_difference "bytes of heap of an idle context, with 3 links" \

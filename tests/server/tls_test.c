@@ -226,10 +226,17 @@ START_TEST(test_a_slot_moves)
 }
 END_TEST
 
+/* By either kind of descriptor. */
+static struct loop *loop_of(int i)
+{
+    setenv("REDISROUTE_DESCRIPTOR", i < LOOP_KINDS ? "epoll" : "socket", 1);
+    return loop_create(i % LOOP_KINDS);
+}
+
 START_TEST(test_asynchronously)
 {
     struct async_client client = {0};
-    struct loop *loop = loop_create(_i);
+    struct loop *loop = loop_of(_i);
 
     configure("ca.pem");
     async_open(&client, loop, cluster_port(cluster, 0));
@@ -409,7 +416,7 @@ END_TEST
 START_TEST(test_asynchronous_failure)
 {
     struct async_client client = {0};
-    struct loop *loop = loop_create(_i);
+    struct loop *loop = loop_of(_i);
 
     configure("other-ca.pem");
     async_open(&client, loop, cluster_port(cluster, 0));
@@ -995,7 +1002,7 @@ int main(void)
     tcase_add_test(tc, test_large_values);
     tcase_add_test(tc, test_by_a_name);
     tcase_add_test(tc, test_a_slot_moves);
-    tcase_add_loop_test(tc, test_asynchronously, 0, LOOP_KINDS);
+    tcase_add_loop_test(tc, test_asynchronously, 0, 2 * LOOP_KINDS);
     tcase_add_test(tc, test_messages);
     tcase_add_test(tc, test_a_byte_session);
     tcase_add_test(tc, test_fork);
@@ -1008,7 +1015,7 @@ int main(void)
     tcase_add_test(tc, test_another_name);
     tcase_add_test(tc, test_the_right_name);
     tcase_add_test(tc, test_without_verification);
-    tcase_add_loop_test(tc, test_asynchronous_failure, 0, LOOP_KINDS);
+    tcase_add_loop_test(tc, test_asynchronous_failure, 0, 2 * LOOP_KINDS);
     tcase_add_test(tc, test_a_bad_environment);
     tcase_add_test(tc, test_no_tls_at_a_tls_port);
     tcase_add_test(tc, test_one_node_is_not_trusted);

@@ -71,6 +71,7 @@ static void our_own_form_says_the_same(void **state)
     (void)state;
     assert_int_equal(config->failover_timeout_ms, 10000);
     assert_string_equal(config->zone, "eu-1a");
+    assert_int_equal(config->descriptor, DESCRIPTOR_SOCKET);
     assert_int_equal(config->mirror_count, 2);
     assert_string_equal(config->mirrors[1].host, "::1");
     assert_int_equal(l->op_timeout_ms, 250);
@@ -191,6 +192,7 @@ static void wrong_is_refused_with_its_place_and_what_is_right(void **state)
          "f:1:31: mirror_exclude_read_commands: \"yes\" is not true or false"},
         {"mirror_fraction: 101",
          "f:1:18: mirror_fraction: \"101\" is not a percentage from 0 to 100"},
+        {"descriptor: pipe", "f:1:13: descriptor: \"pipe\" is not one of auto, epoll, socket"},
         {"reconnect_rate: -1", "f:1:17: reconnect_rate: "},
         {"reconnect_rate: 2000000",
          "f:1:17: reconnect_rate: 2000000 is out of range; from 0 to 1000000 is possible"},
