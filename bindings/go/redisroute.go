@@ -172,18 +172,20 @@ func (e *sessionError) Temporary() bool { return e.errno.Temporary() }
 // and Close may each be called by any goroutine. Write takes everything at once, into memory where
 // the network does not take it, and so never waits.
 type Conn struct {
-	remote *net.TCPAddr
-	file   *os.File // a copy of the session's descriptor, in the runtime's poller
-	raw    syscall.RawConn
+	writeBy int64 // atomic; a moment, 0: none
+	remote  *net.TCPAddr
+	file    *os.File // a copy of the session's descriptor, in the runtime's poller
+	raw     syscall.RawConn
 
 	mu      sync.Mutex // held for calls that do not block
 	session *C.redisRouteSession
 
-	reading sync.Mutex // held by the one Read that is under way
-	into    []byte     // its memory, and what it got
-	got     int
+	reading sync.Mutex         // held by the one Read that is under way
+	tryRead func(uintptr) bool // made once, for all of them
+	into    []byte             // its memory, …
+	got     int                // … and what it got
+	result  error
 
-	writeBy atomic.Value // time.Time
 	closing sync.Once
 	closed  int32 // atomic
 }
@@ -240,6 +242,7 @@ func open(o *Options, name string, remote *net.TCPAddr) (*Conn, error) {
 		return nil, errors.New(text)
 	}
 	c := &Conn{remote: remote, session: session}
+	c.tryRead = c.try((*Conn).readSession)
 	if err := c.enterPoller(); err != nil {
 		C.redisRouteClose(session)
 		return nil, err
@@ -271,22 +274,26 @@ func (c *Conn) enterPoller() error {
 	return nil
 }
 
-// Calls f, with mu held, until it does not say EAGAIN; waits in the runtime's poller in between.
-func (c *Conn) until(f func(*Conn) error) error {
-	var result error
-	err := c.raw.Read(func(uintptr) bool {
+// What the runtime's poller calls until it is true: f, with mu held, does not say EAGAIN any more.
+func (c *Conn) try(f func(*Conn) error) func(uintptr) bool {
+	return func(uintptr) bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.session == nil {
-			result = net.ErrClosed
+			c.result = net.ErrClosed
 			return true
 		}
-		result = f(c)
-		return result != syscall.EAGAIN
-	})
+		c.result = f(c)
+		return c.result != syscall.EAGAIN
+	}
+}
+
+// Waits in the runtime's poller between one try and the next. To be called with reading held.
+func (c *Conn) until(try func(uintptr) bool) error {
+	err := c.raw.Read(try)
 	switch {
 	case err == nil:
-		return result
+		return c.result
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return os.ErrDeadlineExceeded
 	case atomic.LoadInt32(&c.closed) != 0:
@@ -318,7 +325,9 @@ func (c *Conn) awaitConnected(ctx context.Context) error {
 		case <-decided:
 		}
 	}()
-	err := c.until((*Conn).connected)
+	c.reading.Lock()
+	err := c.until(c.try((*Conn).connected))
+	c.reading.Unlock()
 	close(decided)
 	<-watched
 	c.file.SetReadDeadline(time.Time{})
@@ -360,7 +369,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	c.into, c.got = b, 0
-	err := c.until((*Conn).readSession)
+	err := c.until(c.tryRead)
 	c.into = nil
 	if err == nil || err == io.EOF {
 		return c.got, err
@@ -373,7 +382,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	if by, _ := c.writeBy.Load().(time.Time); !by.IsZero() && !time.Now().Before(by) {
+	if by := atomic.LoadInt64(&c.writeBy); by != 0 && by <= moment(time.Now()) {
 		return 0, c.opError("write", os.ErrDeadlineExceeded)
 	}
 	c.mu.Lock()
@@ -413,7 +422,7 @@ func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
 // SetDeadline is SetReadDeadline and SetWriteDeadline.
 func (c *Conn) SetDeadline(t time.Time) error {
-	c.writeBy.Store(t)
+	c.SetWriteDeadline(t)
 	return c.SetReadDeadline(t)
 }
 
@@ -427,6 +436,20 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 
 // SetWriteDeadline is looked at when a Write begins.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
-	c.writeBy.Store(t)
+	by := int64(0)
+	if !t.IsZero() {
+		by = moment(t)
+	}
+	atomic.StoreInt64(&c.writeBy, by)
 	return nil
+}
+
+var epoch = time.Now()
+
+// A time as a number that is not 0, by the monotonic clock where it has that.
+func moment(t time.Time) int64 {
+	if since := t.Sub(epoch); since != 0 {
+		return int64(since)
+	}
+	return -1
 }
