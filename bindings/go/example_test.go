@@ -41,6 +41,58 @@ func ExampleOptions() {
 	// Output: hello
 }
 
+type fromReplicas struct{}
+
+// A hook of go-redis: commands whose context says so are another client's.
+type readers struct{ client *redis.Client }
+
+func (r readers) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if ctx.Value(fromReplicas{}) != nil {
+			return r.client.Process(ctx, cmd)
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (readers) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (readers) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// The policy of a single command.
+func ExampleOptions_hook() {
+	ctx := context.Background()
+	client := redis.NewClient(&redis.Options{Addr: address, Dialer: redisroute.Dialer(nil)})
+	defer client.Close()
+	reader := redis.NewClient(&redis.Options{
+		Addr:   address,
+		Dialer: redisroute.Dialer(&redisroute.Options{ReadPolicy: "PREFER_REPLICA"}),
+	})
+	defer reader.Close()
+	client.AddHook(readers{reader})
+
+	client.Set(ctx, "salute", "hello", 0)
+	anywhere := context.WithValue(ctx, fromReplicas{}, true)
+	fmt.Println(client.Get(anywhere, "salute").Val(), client.Get(ctx, "salute").Val())
+	// Output: hello hello
+}
+
+func ExampleEvents() {
+	events, stop, err := redisroute.Events(100)
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() {
+		for event := range events {
+			log.Print(event.Text)
+		}
+	}()
+	stop()
+	// Output:
+}
+
 func ExampleDialer_redigo() {
 	dial := redisroute.Dialer(nil)
 	pool := redigo.Pool{

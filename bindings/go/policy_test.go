@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gomodule/redigo/redis"
 	goredis "github.com/redis/go-redis/v9"
 	redisroute "github.com/redisroute/redisroute/bindings/go"
 )
@@ -95,4 +96,26 @@ func TestReadPolicy(t *testing.T) {
 			}
 		})
 	}
+	t.Run("from one command to the next", func(t *testing.T) {
+		before := []int{reads(t, masters), reads(t, replicas)}
+		dialled, err := redisroute.Dialer(nil)(ctx, "tcp", addresses[0])
+		must(t, err)
+		conn := redis.NewConn(dialled, time.Minute, time.Minute)
+		defer conn.Close()
+		for i := 0; i < 3*count; i++ {
+			must(t, dialled.(*redisroute.Conn).SetReadPolicy([]string{"", "Replica", "MASTER"}[i%3]))
+			if reply, err := conn.Do("GET", fmt.Sprint("key:", i)); reply != nil || err != nil {
+				t.Fatal(reply, err)
+			}
+		}
+		if err := dialled.(*redisroute.Conn).SetReadPolicy("NEAREST"); err == nil {
+			t.Error("a policy that is none")
+		}
+		if n := reads(t, masters) - before[0]; n != 2*count {
+			t.Error(n, "reads of masters")
+		}
+		if n := reads(t, replicas) - before[1]; n != count {
+			t.Error(n, "reads of replicas")
+		}
+	})
 }

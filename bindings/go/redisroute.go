@@ -9,8 +9,9 @@
 // go-redis' plain client then works as on one server: commands, pipelines, transactions,
 // subscriptions, scans. redigo's NewConn takes the same net.Conn.
 //
-// Where reads go is said for a connection, and so for a client: a program that wants some reads from
-// replicas has a second client for them, whose Dialer has another ReadPolicy.
+// Where reads go is said for a connection, and so for a client (Options.ReadPolicy): a program that wants
+// some reads from replicas has a second client for them. Who holds the connection itself says it from one
+// command to the next (Conn.SetReadPolicy).
 //
 // The package needs libredisroute and its pkg-config file. A connection that waits holds no thread:
 // its descriptor is in the runtime's poller.
@@ -33,8 +34,10 @@ static ssize_t read_session(redisRouteSession *session, char *to, size_t size) {
 	return n < 0 ? -errno : n;
 }
 
-static int write_session(redisRouteSession *session, const char *bytes, size_t length) {
-	return redisRouteWrite(session, bytes, length) != 0 ? -errno : 0;
+static int write_session(redisRouteSession *session, const char *bytes, size_t length, int policy) {
+	int result = policy < 0 ? redisRouteWrite(session, bytes, length)
+	                        : redisRouteWriteReading(session, bytes, length, policy);
+	return result != 0 ? -errno : 0;
 }
 
 static int session_connected(redisRouteSession *session) {
@@ -179,15 +182,22 @@ type Conn struct {
 
 	mu      sync.Mutex // held for calls that do not block
 	session *C.redisRouteSession
+	policy  C.int // of what is written; -1: as it was opened
 
-	reading sync.Mutex         // held by the one Read that is under way
-	tryRead func(uintptr) bool // made once, for all of them
-	into    []byte             // its memory, …
-	got     int                // … and what it got
-	result  error
-
+	reading *reading
 	closing sync.Once
 	closed  int32 // atomic
+}
+
+// The one Read that is under way. It is made once, for all of them, and knows the connection only while
+// there is one: a connection that nobody holds is to be collected, and closed.
+type reading struct {
+	sync.Mutex
+	conn *Conn
+	try  func(uintptr) bool
+	into []byte
+	got  int
+	err  error
 }
 
 var _ net.Conn = (*Conn)(nil)
@@ -241,12 +251,13 @@ func open(o *Options, name string, remote *net.TCPAddr) (*Conn, error) {
 	if session == nil {
 		return nil, errors.New(text)
 	}
-	c := &Conn{remote: remote, session: session}
-	c.tryRead = c.try((*Conn).readSession)
+	c := &Conn{remote: remote, session: session, policy: -1, reading: &reading{}}
+	c.reading.try = c.reading.once
 	if err := c.enterPoller(); err != nil {
 		C.redisRouteClose(session)
 		return nil, err
 	}
+	remotes.Store(int(C.redisRouteFd(session)), remote)
 	runtime.SetFinalizer(c, (*Conn).Close)
 	return c, nil
 }
@@ -274,26 +285,12 @@ func (c *Conn) enterPoller() error {
 	return nil
 }
 
-// What the runtime's poller calls until it is true: f, with mu held, does not say EAGAIN any more.
-func (c *Conn) try(f func(*Conn) error) func(uintptr) bool {
-	return func(uintptr) bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.session == nil {
-			c.result = net.ErrClosed
-			return true
-		}
-		c.result = f(c)
-		return c.result != syscall.EAGAIN
-	}
-}
-
-// Waits in the runtime's poller between one try and the next. To be called with reading held.
+// Calls try until it is true; waits in the runtime's poller in between.
 func (c *Conn) until(try func(uintptr) bool) error {
 	err := c.raw.Read(try)
 	switch {
 	case err == nil:
-		return c.result
+		return nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return os.ErrDeadlineExceeded
 	case atomic.LoadInt32(&c.closed) != 0:
@@ -303,15 +300,18 @@ func (c *Conn) until(try func(uintptr) bool) error {
 	}
 }
 
-func (c *Conn) connected() error {
-	switch up := C.session_connected(c.session); {
-	case up == 1:
-		return nil
-	case up == 0:
-		return syscall.EAGAIN
-	default:
-		return c.failure(-up)
+// Whether the connection is decided; if it has failed, err says why.
+func (c *Conn) connected() (decided bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session == nil {
+		return true, net.ErrClosed
 	}
+	up := C.session_connected(c.session)
+	if up < 0 {
+		err = c.failure(-up)
+	}
+	return up != 0, err
 }
 
 func (c *Conn) awaitConnected(ctx context.Context) error {
@@ -325,14 +325,19 @@ func (c *Conn) awaitConnected(ctx context.Context) error {
 		case <-decided:
 		}
 	}()
-	c.reading.Lock()
-	err := c.until(c.try((*Conn).connected))
-	c.reading.Unlock()
+	var failure error
+	err := c.until(func(uintptr) (decided bool) {
+		decided, failure = c.connected()
+		return decided
+	})
 	close(decided)
 	<-watched
 	c.file.SetReadDeadline(time.Time{})
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if err == nil {
+		err = failure
 	}
 	return err
 }
@@ -343,21 +348,30 @@ func (c *Conn) opError(op string, err error) error {
 
 // To be called with mu held, directly after the call that failed.
 func (c *Conn) failure(errno C.int) error {
-	if syscall.Errno(errno) == syscall.EAGAIN {
-		return syscall.EAGAIN
-	}
 	return &sessionError{syscall.Errno(errno), C.GoString(C.redisRouteErrorText(c.session))}
 }
 
-func (c *Conn) readSession() error {
-	n := C.read_session(c.session, (*C.char)(unsafe.Pointer(&c.into[0])), C.size_t(len(c.into)))
-	if n < 0 {
-		return c.failure(C.int(-n))
+// One try. False: there is nothing yet.
+func (r *reading) once(uintptr) bool {
+	c := r.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session == nil {
+		r.err = net.ErrClosed
+		return true
 	}
-	if c.got = int(n); n == 0 {
-		return io.EOF
+	n := C.read_session(c.session, (*C.char)(unsafe.Pointer(&r.into[0])), C.size_t(len(r.into)))
+	switch {
+	case n > 0:
+		r.got = int(n)
+	case n == 0:
+		r.err = io.EOF
+	case syscall.Errno(-n) == syscall.EAGAIN:
+		return false
+	default:
+		r.err = c.failure(C.int(-n))
 	}
-	return nil
+	return true
 }
 
 // Read waits for bytes of replies until the read deadline. io.EOF when the session ended in order,
@@ -366,13 +380,17 @@ func (c *Conn) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	c.reading.Lock()
-	defer c.reading.Unlock()
-	c.into, c.got = b, 0
-	err := c.until(c.tryRead)
-	c.into = nil
+	r := c.reading
+	r.Lock()
+	defer r.Unlock()
+	r.conn, r.into, r.got, r.err = c, b, 0, nil
+	err := c.until(r.try)
+	r.conn, r.into = nil, nil
+	if err == nil {
+		err = r.err
+	}
 	if err == nil || err == io.EOF {
-		return c.got, err
+		return r.got, err
 	}
 	return 0, c.opError("read", err)
 }
@@ -390,7 +408,7 @@ func (c *Conn) Write(b []byte) (int, error) {
 	if c.session == nil {
 		return 0, c.opError("write", net.ErrClosed)
 	}
-	errno := C.write_session(c.session, (*C.char)(unsafe.Pointer(&b[0])), C.size_t(len(b)))
+	errno := C.write_session(c.session, (*C.char)(unsafe.Pointer(&b[0])), C.size_t(len(b)), c.policy)
 	if errno != 0 {
 		return 0, c.opError("write", c.failure(-errno))
 	}
@@ -409,6 +427,7 @@ func (c *Conn) Close() error {
 		session := c.session
 		c.session = nil
 		c.mu.Unlock()
+		remotes.Delete(int(C.redisRouteFd(session)))
 		C.redisRouteClose(session)
 	})
 	return err

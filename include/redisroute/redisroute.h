@@ -28,6 +28,21 @@ const char *redisRouteVersion(void);
  * programs that were compiled for this one and no other. A constant. Any thread. */
 const char *redisRouteHiredisVersion(void);
 
+/* --- read policies --- */
+
+/* Which nodes answer commands that only read. A read follows an unanswered write to the same slot
+ * to the master whatever the policy says, and so do reads in a transaction. */
+enum redisRouteReadPolicy {
+    REDISROUTE_READ_MASTER = 0,         /* the master */
+    REDISROUTE_READ_PREFER_MASTER = 1,  /* the master; a replica while it cannot be reached */
+    REDISROUTE_READ_REPLICA = 2,        /* a replica; an error reply when none can be read */
+    REDISROUTE_READ_PREFER_REPLICA = 3, /* a replica; the master when none can be read */
+    REDISROUTE_READ_ANY = 4,            /* all nodes alike */
+    REDISROUTE_READ_AZ_AFFINITY = 5,    /* a replica of our zone, another, the master */
+    REDISROUTE_READ_AZ_AFFINITY_REPLICAS_AND_PRIMARY = 6, /* a replica of our zone, the master if
+                                                             in our zone, another replica */
+};
+
 /* --- a session: the connection to one server that a cluster is made to look like ---
  *
  * Commands go in as bytes of the Redis protocol, replies come out as bytes, in the
@@ -97,6 +112,13 @@ int redisRouteFd(const redisRouteSession *session);
  * 0, or -1 and errno: the session has ended (EPIPE, ECONNRESET …), or ENOMEM. */
 int redisRouteWrite(redisRouteSession *session, const void *bytes, size_t length);
 
+/* redisRouteWrite, and of the commands that begin in these bytes those that only read go where
+ * `policy` says, whatever the session's own is; nothing changes for what is written behind them.
+ * Errors are those of redisRouteWrite, and EINVAL: there is no such policy, and nothing was taken.
+ */
+int redisRouteWriteReading(redisRouteSession *session, const void *bytes, size_t length,
+                           enum redisRouteReadPolicy policy);
+
 /* About how many bytes of commands the session keeps because they are not sent or not answered
  * yet: who takes commands from others stops to do so when it grows. On a cluster 0 says that every
  * command is answered and every reply is read (messages of subscriptions are no replies); a server
@@ -150,20 +172,7 @@ struct ssl_st;
  * -1: failed, and c->err and c->errstr say why. */
 int redisRouteInitiateSSL(struct redisContext *, struct ssl_st *ssl);
 
-/* --- read policies --- */
-
-/* Which nodes answer commands that only read. A read follows an unanswered write to the same slot
- * to the master whatever the policy says, and so do reads in a transaction. */
-enum redisRouteReadPolicy {
-    REDISROUTE_READ_MASTER = 0,         /* the master */
-    REDISROUTE_READ_PREFER_MASTER = 1,  /* the master; a replica while it cannot be reached */
-    REDISROUTE_READ_REPLICA = 2,        /* a replica; an error reply when none can be read */
-    REDISROUTE_READ_PREFER_REPLICA = 3, /* a replica; the master when none can be read */
-    REDISROUTE_READ_ANY = 4,            /* all nodes alike */
-    REDISROUTE_READ_AZ_AFFINITY = 5,    /* a replica of our zone, another, the master */
-    REDISROUTE_READ_AZ_AFFINITY_REPLICAS_AND_PRIMARY = 6, /* a replica of our zone, the master if
-                                                             in our zone, another replica */
-};
+/* --- read policies of contexts --- */
 
 /* The policy of all commands that are issued on this context from here on: also of those that
  * redisAppendCommand() appends behind others that are not sent yet. For an asynchronous context

@@ -40,6 +40,42 @@ bool session_set_read_policy(struct session *s, enum read_policy policy, size_t 
     return add(s, policy, ahead, stays);
 }
 
+/* Of what follows all that is known by now. */
+static enum read_policy last_policy(const struct session *s)
+{
+    enum read_policy policy = s->once ? s->policy_before : s->policy;
+
+    for (const struct override *o = s->overrides; o != NULL; o = o->next)
+        if (o->stays)
+            policy = o->policy;
+    return policy;
+}
+
+static void drop_last(struct session *s)
+{
+    struct override **at = &s->overrides;
+
+    while ((*at)->next != NULL)
+        at = &(*at)->next;
+    free(*at);
+    *at = NULL;
+}
+
+bool session_read_by(struct session *s, enum read_policy policy, size_t length)
+{
+    enum read_policy before = last_policy(s);
+
+    if (policy == before)
+        return true;
+    if (!add(s, policy, 0, true))
+        return false;
+    if (add(s, before, length, true))
+        return true;
+    if (s->state != SESSION_ENDED)
+        drop_last(s);
+    return false;
+}
+
 void override_always(struct session *s, enum read_policy policy)
 {
     if (!add(s, policy, 0, true))

@@ -303,6 +303,10 @@ bool session_link_is_idle(const struct session *, const struct link *);
  * them only. False: out of memory; nothing has changed. */
 bool session_set_read_policy(struct session *, enum read_policy, size_t ahead, bool stays);
 
+/* The policy of the commands that begin in the next `length` bytes that are accepted; behind them
+ * it is what it was. False: out of memory; nothing has changed, or the session has ended. */
+bool session_read_by(struct session *, enum read_policy, size_t length);
+
 /* A command that blocks at the server (BLPOP …) is under way: its answer may never come. */
 bool session_is_blocked(const struct session *);
 

@@ -139,6 +139,14 @@ PUBLIC int redisRouteWrite(redisRouteSession *session, const void *bytes, size_t
     return stream_write(stream_of(session), bytes, length);
 }
 
+PUBLIC int redisRouteWriteReading(redisRouteSession *session, const void *bytes, size_t length,
+                                  enum redisRouteReadPolicy policy)
+{
+    if ((unsigned)policy >= READ_POLICIES)
+        return stream_refuse_use(stream_of(session), "there is no such read policy");
+    return stream_write_by(stream_of(session), bytes, length, (enum read_policy)policy);
+}
+
 PUBLIC size_t redisRouteKept(const redisRouteSession *session)
 {
     return endpoint_kept(session->stream.endpoint);

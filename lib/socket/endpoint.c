@@ -791,6 +791,13 @@ bool endpoint_set_read_policy(struct endpoint *ep, enum read_policy policy, size
     return session_set_read_policy(ep->session, policy, ahead, stays);
 }
 
+bool endpoint_read_by(struct endpoint *ep, enum read_policy policy, size_t length)
+{
+    if (!endpoint_ready(ep))
+        return ep->tap != NULL;
+    return session_read_by(ep->session, policy, length);
+}
+
 void endpoint_expect_poll(struct endpoint *ep)
 {
     if (ep->session == NULL || (ep->session->state == SESSION_PLAIN && ep->wire.tls == NULL))

@@ -120,6 +120,9 @@ bool endpoint_set_read_policy(struct endpoint *, enum read_policy, size_t ahead,
  * did. For the pump. */
 bool endpoint_move(struct endpoint *);
 
+/* See session_read_by. False: out of memory. */
+bool endpoint_read_by(struct endpoint *, enum read_policy, size_t length);
+
 /* The program is going to wait on the descriptor, not in read(). */
 void endpoint_expect_poll(struct endpoint *);
 /* The program keeps the descriptor without the context: it gets the real socket. */

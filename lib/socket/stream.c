@@ -163,6 +163,13 @@ static int failed(struct stream *stream)
     return -1;
 }
 
+int stream_refuse_use(struct stream *stream, const char *why)
+{
+    snprintf(stream->error, sizeof stream->error, "redisroute: %s", why);
+    errno = EINVAL;
+    return -1;
+}
+
 int stream_connected(struct stream *stream)
 {
     int saved = errno;
@@ -189,6 +196,15 @@ int stream_write(struct stream *stream, const void *bytes, size_t length)
     if (tap != NULL)
         tap_look(tap, bytes, length);
     return 0;
+}
+
+int stream_write_by(struct stream *stream, const void *bytes, size_t length,
+                    enum read_policy policy)
+{
+    if (endpoint_read_by(stream->endpoint, policy, length))
+        return stream_write(stream, bytes, length);
+    errno = ENOMEM;
+    return failed(stream);
 }
 
 ssize_t stream_read(struct stream *stream, void *to, size_t size)

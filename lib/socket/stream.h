@@ -24,6 +24,8 @@ int stream_connected(struct stream *);
 /* For all that is written from here on. False: out of memory. */
 bool stream_set_read_policy(struct stream *, enum read_policy);
 int stream_write(struct stream *, const void *bytes, size_t length);
+/* With a read policy of these bytes' own. */
+int stream_write_by(struct stream *, const void *bytes, size_t length, enum read_policy);
 ssize_t stream_read(struct stream *, void *to, size_t size);
 ssize_t stream_read_wait(struct stream *, void *to, size_t size, int timeout_ms);
 int stream_wait(struct stream *, int timeout_ms);
@@ -31,5 +33,6 @@ void stream_interrupt(struct stream *);
 
 /* What is not the caller's to ask: EINVAL, and that in words. */
 int stream_refuse(const char *why);
+int stream_refuse_use(struct stream *, const char *why);
 
 #endif

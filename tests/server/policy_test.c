@@ -1,5 +1,6 @@
 /* Read policies: which node answered is what that node's INFO commandstats says. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <hiredis/hiredis.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -332,6 +333,61 @@ START_TEST(test_the_policy_of_a_command_in_a_pipeline)
 }
 END_TEST
 
+/* GET key, so often in one write, by that policy; by the session's own when it is -1. */
+static void read_as_bytes(redisRouteSession *session, int times, int policy)
+{
+    char commands[4096] = "", heard[8];
+    for (int i = 0; i < times; i++)
+        snprintf(commands + strlen(commands), 64, "*2\r\n$3\r\nGET\r\n$%zu\r\n%s\r\n", strlen(key),
+                 key);
+    ck_assert_int_eq(policy == -1 ? redisRouteWrite(session, commands, strlen(commands))
+                                  : redisRouteWriteReading(session, commands, strlen(commands),
+                                                           (enum redisRouteReadPolicy)policy),
+                     0);
+    for (int i = 0; i < times; i++)
+        for (ssize_t there = 0, n; there < 7; there += n)
+            ck_assert_int_gt(
+                n = redisRouteReadWait(session, heard, (size_t)(7 - there), UNTIL_LIMIT_MS), 0);
+}
+
+START_TEST(test_the_policy_of_what_is_written_to_a_byte_session)
+{
+    redisContext *c = connect_with("MASTER");
+    struct calls before;
+    redisRouteSession *session;
+    put(c, key, "v");
+    redisFree(c);
+    before = count("get");
+    for (int own = 0; own < 2; own++) {
+        setenv("REDISROUTE_READ_POLICY", own == 0 ? "MASTER" : "REPLICA", 1);
+        session = redisRouteOpen("127.0.0.1", cluster_port(cluster, MASTER),
+                                 &(redisRouteOptions){.size = sizeof(redisRouteOptions),
+                                                      .read_policy = own == 0 ? NULL : "REPLICA"});
+        for (int i = 0; i < 10; i++) {
+            read_as_bytes(session, 1 + i, REDISROUTE_READ_REPLICA);
+            read_as_bytes(session, 1, REDISROUTE_READ_MASTER);
+            read_as_bytes(session, 2, -1);
+        }
+        ck_assert_int_eq(since(&before, MASTER, "get"), own == 0 ? 30 : 41);
+        ck_assert_int_eq(
+            redisRouteWriteReading(session, "PING\r\n", 6, (enum redisRouteReadPolicy)7), -1);
+        ck_assert_int_eq(errno, EINVAL);
+        ck_assert_str_eq(redisRouteErrorText(session), "redisroute: there is no such read policy");
+        /* A command that began under another policy keeps it. */
+        ck_assert_int_eq(redisRouteWrite(session, "*2\r\n$3\r\nGET\r\n", 13), 0);
+        char rest[64];
+        snprintf(rest, sizeof rest, "$%zu\r\n%s\r\n", strlen(key), key);
+        ck_assert_int_eq(
+            redisRouteWriteReading(session, rest, strlen(rest),
+                                   own == 0 ? REDISROUTE_READ_REPLICA : REDISROUTE_READ_MASTER),
+            0);
+        ck_assert_int_eq(redisRouteReadWait(session, rest, sizeof rest, UNTIL_LIMIT_MS), 7);
+        ck_assert_int_eq(since(&before, MASTER, "get"), own == 0 ? 31 : 41);
+        redisRouteClose(session);
+    }
+}
+END_TEST
+
 START_TEST(test_asynchronous_contexts)
 {
     struct loop *loop = loop_create(_i);
@@ -603,6 +659,7 @@ int main(void)
     tcase_add_loop_test(tc, test_a_pipeline_reads_what_it_wrote_and_nothing_later, 0, 2);
     tcase_add_test(tc, test_the_policy_of_a_context_and_of_a_command);
     tcase_add_test(tc, test_the_policy_of_a_command_in_a_pipeline);
+    tcase_add_test(tc, test_the_policy_of_what_is_written_to_a_byte_session);
     tcase_add_loop_test(tc, test_asynchronous_contexts, 0, LOOP_KINDS);
     tcase_add_test(tc, test_nothing_overtakes_a_flush);
     tcase_add_test(tc, test_a_writer_reads_its_writes_for_a_while);

@@ -18,6 +18,10 @@ def plain() -> Optional[str]:
     redis.Redis.from_pool(blocking).ping()
     with redisroute.patch(read_policy="ANY") as patched:
         patched.undo()
+    with redisroute.read_policy("REPLICA"), redisroute.Events(room=10) as events:
+        client.get("key")
+        happened: redisroute.Event = events.get(timeout=0.1)
+        print(happened.kind, happened.text, events.missed)
     return str(client.get("key"))
 
 

@@ -2,7 +2,7 @@
 
     redis.Redis(connection_pool=redisroute.ConnectionPool.from_url("redis://any-node:6379"))
 
-See ConnectionPool, patch, connect, statistics, check_config; redisroute.asyncio and redisroute.valkey.
+See ConnectionPool, patch, connect, read_policy, Events, statistics, check_config; redisroute.asyncio and redisroute.valkey.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ._library import version
 from ._patch import Patch, patch, unpatch
 from .client import Client, Error, Pipeline, ReplyError, connect
+from .event import Event, Events
+from .policy import read_policy
 from .process import Statistic, check_config, count_commands, statistics, statistics_text
 from .session import Session
 from .tls import Tls
@@ -31,6 +33,8 @@ __all__ = [
     "Connection",
     "ConnectionPool",
     "Error",
+    "Event",
+    "Events",
     "Patch",
     "Pipeline",
     "ReplyError",
@@ -42,6 +46,7 @@ __all__ = [
     "connect",
     "count_commands",
     "patch",
+    "read_policy",
     "statistics",
     "statistics_text",
     "unpatch",

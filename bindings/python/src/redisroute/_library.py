@@ -21,6 +21,7 @@ ffi.cdef("""
     int redisRouteConnected(redisRouteSession *session);
     int redisRouteFd(const redisRouteSession *session);
     int redisRouteWrite(redisRouteSession *session, const char *bytes, size_t length);
+    int redisRouteWriteReading(redisRouteSession *session, const char *bytes, size_t length, int policy);
     size_t redisRouteKept(const redisRouteSession *session);
     ssize_t redisRouteRead(redisRouteSession *session, char *to, size_t size);
     ssize_t redisRouteReadWait(redisRouteSession *session, char *to, size_t size, int timeout_ms);
@@ -31,6 +32,8 @@ ffi.cdef("""
     int redisRouteCheckConfig(const char *files, char *why, size_t size);
     void redisRouteSetCommandStats(int on);
     size_t redisRouteStatsText(char *to, size_t size);
+    typedef void (*redisRouteEventFn)(void *data, int event, int fd, const char *text);
+    int redisRouteSetEventFn(redisRouteEventFn each, void *data);
     """)
 
 

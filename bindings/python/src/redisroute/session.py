@@ -11,6 +11,7 @@ import time
 from typing import Any, Optional, Union
 
 from ._library import ffi, library, text
+from .policy import chosen
 from .tls import Tls
 
 READ_SIZE = 65536
@@ -144,7 +145,8 @@ class Session:
         return self._peer
 
     def sendall(self, data: Union[bytes, bytearray, memoryview]) -> None:
-        """Takes all of it, and does not wait for anybody."""
+        """Takes all of it, and does not wait for anybody. Reads go where `redisroute.read_policy` says,
+        in whose block this is called."""
         if isinstance(data, bytes):
             self._write(data, len(data))
             return
@@ -152,8 +154,14 @@ class Session:
             self._write(taken, len(taken))
 
     def _write(self, taken: Any, size: int) -> None:
+        policy = chosen()
         with self._lock:
-            if self._lib.redisRouteWrite(self._open_handle(), taken, size) == -1:
+            handle = self._open_handle()
+            if policy is None:
+                result = self._lib.redisRouteWrite(handle, taken, size)
+            else:
+                result = self._lib.redisRouteWriteReading(handle, taken, size, policy)
+            if result == -1:
                 raise self._error()
 
     def send(self, data: Union[bytes, bytearray, memoryview]) -> int:
