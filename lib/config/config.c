@@ -109,15 +109,13 @@ static bool read_file(struct reader *r, const char *path, struct document_given 
     return ok;
 }
 
-static bool read_files(struct reader *r, const char *files)
+static bool read_files(struct reader *r, const char *files, struct document_given *given)
 {
-    struct document_given given = {{NULL}};
-
     while (*files != '\0') {
         size_t length = strcspn(files, ":");
         const char *path = length > 0 ? arena_copy(r->arena, files, length) : NULL;
 
-        if (length > 0 && (path == NULL || !read_file(r, path, &given)))
+        if (length > 0 && (path == NULL || !read_file(r, path, given)))
             return path != NULL ? false : complain(r->complaint, "out of memory");
         files += length + (files[length] == ':');
     }
@@ -194,7 +192,8 @@ static void set_reconnect(const struct config *config, struct config_listener *l
 }
 
 /* A name without a password is a mistake; in the environment it is as if it were not set. */
-static bool check_login(struct reader *r, const struct login_text *text, const char *of)
+static bool check_login(struct reader *r, const struct document_given *given,
+                        const struct login_text *text, const char *of)
 {
     if (text->username == NULL || text->password != NULL)
         return true;
@@ -203,14 +202,15 @@ static bool check_login(struct reader *r, const struct login_text *text, const c
                   strncmp(of, "mirror_", 7) == 0 ? "mirror_" : "");
         return true;
     }
-    return complain(r->complaint, "%s: a password is missing: a user name alone logs nobody in",
-                    of);
+    return reader_refuse_place(r, document_place(given, of),
+                               "a password is missing: a user name alone logs nobody in");
 }
 
-static bool check_logins(struct reader *r, const struct config *config)
+static bool check_logins(struct reader *r, const struct document_given *given,
+                         const struct config *config)
 {
-    return check_login(r, &config->login, "username") &&
-           check_login(r, &config->mirror_login, "mirror_username");
+    return check_login(r, given, &config->login, "username") &&
+           check_login(r, given, &config->mirror_login, "mirror_username");
 }
 
 static bool login_in_environment(void)
@@ -276,14 +276,14 @@ static bool complete_tls(struct reader *r, struct config *config)
 }
 
 /* What listeners leave open is the process', and so is what the environment says. */
-static bool complete(struct reader *r, struct config *config)
+static bool complete(struct reader *r, struct config *config, const struct document_given *given)
 {
     bool policy = settings_in_environment("read_policy"),
          mirror = settings_in_environment("mirror");
     struct config_mirror *mirrors = mirrors_of_settings(r, config);
     struct config_login *logins = NULL;
 
-    if ((config->mirror_count > 0 && mirrors == NULL) || !check_logins(r, config) ||
+    if ((config->mirror_count > 0 && mirrors == NULL) || !check_logins(r, given, config) ||
         (login_is_said(&config->login) && !login_add(r, &logins, &config->login, "", 0)) ||
         !complete_tls(r, config))
         return false;
@@ -322,17 +322,18 @@ static struct config *make(const char *files, enum environment environment,
     struct config *config = create(complaint);
     struct reader r = {
         .complaint = complaint, .target = config, .with_environment = environment};
+    struct document_given given = {{NULL}};
 
     if (config == NULL)
         return NULL;
     r.arena = config->arena;
-    if (!read_files(&r, files)) {
+    if (!read_files(&r, files, &given)) {
         config_destroy(config);
         return NULL;
     }
     if ((environment == ENVIRONMENT_NOT ||
          settings_read_environment(config, environment == ENVIRONMENT_AGAIN, complaint)) &&
-        complete(&r, config))
+        complete(&r, config, &given))
         return config;
     config_destroy(config);
     return NULL;
@@ -353,7 +354,8 @@ struct config *config_parse(const char *file, const char *bytes, size_t length,
     if (config == NULL)
         return NULL;
     r.arena = config->arena;
-    if (read_documents(&r, bytes, length, &given) && document_resolve(&r) && complete(&r, config))
+    if (read_documents(&r, bytes, length, &given) && document_resolve(&r) &&
+        complete(&r, config, &given))
         return config;
     config_destroy(config);
     return NULL;

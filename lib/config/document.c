@@ -270,10 +270,10 @@ static bool take_patch(struct reader *r, const struct yaml_node *node, const str
         return read_filter_patch(r, node);
     if (strcmp(to->text, "CLUSTER") == 0)
         return reader_map(r, node, cluster_fields, into);
-    return reader_refuse(r, to,
-                         "what is applied to \"%.60s\" has no meaning here; possible are "
-                         "NETWORK_FILTER and CLUSTER",
-                         to->text);
+    return reader_refuse_field(r, node, "apply_to",
+                               "what is applied to \"%.60s\" has no meaning here; possible are "
+                               "NETWORK_FILTER and CLUSTER",
+                               to->text);
 }
 
 static bool take_patches(struct reader *r, const struct yaml_node *node, const struct field *f,
@@ -341,9 +341,10 @@ static bool note_settings(struct reader *r, const struct yaml_node *root,
         if (node == NULL)
             continue;
         if (given->settings[i] != NULL)
-            return reader_refuse(r, node, "%s is said already, in %s:%d", settings_fields[i].name,
-                                 given->settings[i]->file, given->settings[i]->line);
-        given->settings[i] = reader_place(r, node);
+            return reader_refuse_field(r, root, settings_fields[i].name,
+                                       "is said already, in %s:%d", given->settings[i]->file,
+                                       given->settings[i]->line);
+        given->settings[i] = reader_place_field(r, root, settings_fields[i].name);
         if (given->settings[i] == NULL)
             return false;
     }
@@ -378,6 +379,14 @@ static bool is_list(const struct yaml_node *root)
     const struct yaml_node *kind = reader_find(root, "kind");
 
     return kind != NULL && kind->kind == YAML_SCALAR && strcmp(kind->text, "List") == 0;
+}
+
+const struct reader_place *document_place(const struct document_given *given, const char *setting)
+{
+    for (size_t i = 0; settings_fields[i].name != NULL && i < DOCUMENT_SETTINGS_MOST; i++)
+        if (strcmp(settings_fields[i].name, setting) == 0)
+            return given->settings[i];
+    return NULL;
 }
 
 bool document_read(struct reader *r, const struct yaml_node *root, struct document_given *given)

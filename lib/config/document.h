@@ -12,6 +12,9 @@ struct document_given {
     const struct reader_place *settings[DOCUMENT_SETTINGS_MOST]; /* by number in settings_fields */
 };
 
+/* Where a setting was said; NULL: in no document. */
+const struct reader_place *document_place(const struct document_given *, const char *setting);
+
 /* Adds what a document says to reader->target, a struct config. False: refused. */
 bool document_read(struct reader *, const struct yaml_node *root, struct document_given *);
 

@@ -1,6 +1,7 @@
 #include "config/duration.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 const char *duration_digits(const char *text, double *value)
@@ -34,9 +35,25 @@ int64_t duration_parse(const char *text, bool bare)
 
         if (strcmp(unit, units[i].unit) != 0)
             continue;
-        if (ms >= 1e15 || (*unit == '\0' && value != 0 && !bare))
+        if (*unit == '\0' && value != 0 && !bare)
             return -1;
+        if (ms >= DURATION_MOST_MS)
+            return DURATION_MOST_MS;
         return ms > 0 && ms < 1 ? 1 : (int64_t)(ms + 0.5);
     }
     return -1;
+}
+
+const char *duration_text(int64_t ms, char text[DURATION_TEXT_SIZE])
+{
+    static const struct {
+        const char *unit;
+        int64_t ms;
+    } units[] = {{"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
+    size_t i = ms == 0 ? 2 : 0;
+
+    while (ms % units[i].ms != 0)
+        i++;
+    snprintf(text, DURATION_TEXT_SIZE, "%lld%s", (long long)(ms / units[i].ms), units[i].unit);
+    return text;
 }

@@ -59,7 +59,9 @@ static bool take_untyped(struct reader *r, const struct yaml_node *node, const s
     if (!reader_map(r, node, untyped_fields, &read))
         return false;
     if (read.type != NULL && !ends_with(read.type, type))
-        return refuse_type(r, reader_find(node, "type_url"), example);
+        return reader_refuse_field(r, node, "type_url",
+                                   "the type \"%.200s\" is not known here; expected is %s",
+                                   read.type, example);
     return reader_deeper(r, "value", read.value, table, into);
 }
 
@@ -154,14 +156,13 @@ static bool take_mirror(struct reader *r, const struct yaml_node *node, const st
 {
     struct config_route *route = into;
     struct config_mirror *mirror = reader_make(r, sizeof *mirror), **end = &route->mirrors;
-    const struct yaml_node *name = reader_find(node, "cluster");
     int count = 0;
 
     (void)f;
     if (mirror == NULL)
         return false;
     mirror->fraction = 1000000;
-    mirror->place = reader_place(r, name != NULL ? name : node);
+    mirror->place = reader_place_field(r, node, "cluster");
     if (mirror->place == NULL || !reader_map(r, node, mirror_fields, mirror))
         return false;
     for (; *end != NULL; end = &(*end)->next)
@@ -244,12 +245,11 @@ static struct config_route *make_route(struct reader *r, const struct yaml_node 
                                        const struct field *table)
 {
     struct config_route *route = reader_make(r, sizeof *route);
-    const struct yaml_node *prefix = reader_find(node, "prefix");
 
     if (route == NULL)
         return NULL;
     route->prefix = "";
-    route->place = reader_place(r, prefix != NULL ? prefix : node);
+    route->place = reader_place_field(r, node, "prefix");
     return route->place != NULL && reader_map(r, node, table, route) ? route : NULL;
 }
 
@@ -380,10 +380,10 @@ bool envoy_take_filter(struct reader *r, const struct yaml_node *node, const str
     if (!reader_map(r, node, filter_fields, &filter))
         return false;
     if (filter.name != NULL && strstr(filter.name, "redis_proxy") == NULL)
-        return reader_refuse(r, reader_find(node, "name"),
-                             "the filter \"%.100s\" is not known here; expected is "
-                             "envoy.filters.network.redis_proxy",
-                             filter.name);
+        return reader_refuse_field(r, node, "name",
+                                   "the filter \"%.100s\" is not known here; expected is "
+                                   "envoy.filters.network.redis_proxy",
+                                   filter.name);
     return reader_map(r, node, filter_fields_again, into);
 }
 
@@ -448,7 +448,9 @@ static bool take_socket_address(struct reader *r, const struct yaml_node *node,
     if (!reader_map(r, node, socket_fields, &read))
         return false;
     if (read.address[0] == '\0')
-        return reader_refuse(r, node, "the address is empty");
+        return reader_refuse_field(r, node, "address",
+                                   "is empty; expected is a name or a number, such as "
+                                   "redis.example.com or 10.0.0.1");
     *address = (struct config_address){read.address, (uint16_t)read.port};
     return true;
 }
@@ -684,7 +686,9 @@ static const struct field cluster_fields[] = {
     {"username", take_text, IN_CLUSTER(login.username), NULL, 0, 0, false},
     {"password", login_take_password, IN_CLUSTER(login.password), NULL, 0, 0, false},
     {"password_file", login_take_password_file, IN_CLUSTER(login.password), NULL, 0, 0, false},
-    {"eds_cluster_config", take_refused, 0, "there is no control plane here to ask", 0, 0, false},
+    {"eds_cluster_config", take_refused, 0,
+     "there is no control plane here to ask; a load_assignment says where the servers are", 0, 0,
+     false},
     {0},
 };
 
@@ -701,9 +705,9 @@ static bool add_login(struct reader *r, const struct yaml_node *node,
                              "a cluster has either a username and a password or "
                              "typed_extension_protocol_options");
     if (text->password == NULL)
-        return reader_refuse(r, reader_find(node, "username"),
-                             "username: a password or a password_file is missing: a user name "
-                             "alone logs nobody in");
+        return reader_refuse_field(r, node, "username",
+                                   "a password or a password_file is missing: a user name alone "
+                                   "logs nobody in");
     return !login_is_said(text) || login_add(r, &cluster->logins, text, "", 0);
 }
 
@@ -720,7 +724,7 @@ bool envoy_add_cluster(struct reader *r, const struct yaml_node *node)
     if (cluster->place == NULL || !reader_map(r, node, cluster_fields, cluster))
         return false;
     if (cluster->name[0] == '\0')
-        return reader_refuse(r, reader_find(node, "name"), "a cluster needs a name");
+        return reader_refuse_field(r, node, "name", "a cluster needs a name");
     if (!add_login(r, node, cluster))
         return false;
     if (cluster->endpoint_count == 0)
@@ -730,9 +734,9 @@ bool envoy_add_cluster(struct reader *r, const struct yaml_node *node)
                              cluster->name);
     for (; *end != NULL; end = &(*end)->next)
         if (strcmp((*end)->name, cluster->name) == 0)
-            return reader_refuse(r, reader_find(node, "name"),
-                                 "there is a cluster \"%.100s\" already, in %s:%d", cluster->name,
-                                 (*end)->place->file, (*end)->place->line);
+            return reader_refuse_field(r, node, "name",
+                                       "there is a cluster \"%.100s\" already, in %s:%d",
+                                       cluster->name, (*end)->place->file, (*end)->place->line);
     *end = cluster;
     return tls_finish(r, node, &cluster->tls);
 }

@@ -131,7 +131,7 @@ static const struct field source_fields[] = {
     {"inline_bytes", take_refused, 0,
      "is not known here; possible are inline_string, filename and environment_variable", 0, 0,
      false},
-    {"watched_directory", take_any, 0, NULL, 0, 0, false},
+    {"watched_directory", take_any_map, 0, NULL, 0, 0, false},
     {0},
 };
 

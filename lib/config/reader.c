@@ -100,29 +100,30 @@ bool take_duration(struct reader *r, const struct yaml_node *node, const struct 
                    void *into)
 {
     int64_t ms = is_value(node) ? duration_parse(node->text, r->file == NULL) : -1;
+    char least[DURATION_TEXT_SIZE], most[DURATION_TEXT_SIZE];
 
     if (ms < 0)
         return refuse_kind(r, node,
                            "a duration: a number and its unit, such as 250ms, 0.5s, 5s, "
                            "1m or 1h");
     if (ms < f->least || (f->most > 0 && ms > f->most))
-        return reader_refuse(r, node, "%s is out of range; from %lldms to %lldms is possible",
-                             node->text, (long long)f->least, (long long)f->most);
+        return reader_refuse(r, node, "%.100s is out of range; from %s to %s is possible",
+                             node->text, duration_text(f->least, least),
+                             duration_text(f->most, most));
     *(int64_t *)into = ms;
     return true;
 }
 
-/* Of the decimal digits, as JSON has them, and as text: "6379" is a number to Envoy, too. */
+/* Of the decimal digits, as JSON has them, and as text: "6379" is a number to Envoy, too. What is
+ * beyond an int64_t is the outermost, which is out of every range. */
 static bool number_of(const char *text, int64_t *value)
 {
     char *end;
-    long long parsed;
 
     if ((text[0] < '0' || text[0] > '9') && (text[0] != '-' || text[1] < '0' || text[1] > '9'))
         return false;
-    parsed = strtoll(text, &end, 10);
-    *value = parsed;
-    return *end == '\0' && end - text <= 18;
+    *value = strtoll(text, &end, 10);
+    return *end == '\0';
 }
 
 bool take_number(struct reader *r, const struct yaml_node *node, const struct field *f, void *into)
@@ -132,8 +133,8 @@ bool take_number(struct reader *r, const struct yaml_node *node, const struct fi
     if (!is_value(node) || !number_of(node->text, &value))
         return refuse_kind(r, node, "a whole number");
     if (value < f->least || (f->most > f->least && value > f->most))
-        return reader_refuse(r, node, "%lld is out of range; from %lld to %lld is possible",
-                             (long long)value, (long long)f->least, (long long)f->most);
+        return reader_refuse(r, node, "%.100s is out of range; from %lld to %lld is possible",
+                             node->text, (long long)f->least, (long long)f->most);
     *(int64_t *)into = value;
     return true;
 }
@@ -332,6 +333,11 @@ static bool is_name(const char *name, const char *given)
     return *camel == '\0';
 }
 
+static size_t enter_field(struct reader *r, const char *name)
+{
+    return enter(r, "%s%s", r->path[0] != '\0' ? "." : "", name);
+}
+
 /* By number, over a table and those that go on from it; NULL: behind the last. */
 static const struct field *field_at(const struct field *table, size_t number)
 {
@@ -387,15 +393,30 @@ static bool is_camel_case(const char *name)
     return strchr(name, '_') == NULL && strpbrk(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != NULL;
 }
 
+/* Those that are not refused whatever they say. */
+static void names_of(const struct field *table, const char *names[FIELDS_MOST + 1])
+{
+    const struct field *f;
+    size_t count = 0;
+
+    for (size_t i = 0; i < FIELDS_MOST && (f = field_at(table, i)) != NULL; i++)
+        if (f->take != take_refused)
+            names[count++] = f->name;
+    names[count] = NULL;
+}
+
 static bool refuse_unknown(struct reader *r, const struct yaml_node *key, const struct field *table)
 {
-    const char *names[FIELDS_MOST + 1] = {NULL}, *near = NULL;
+    const char *names[FIELDS_MOST + 1], *near = NULL;
     char list[NAMES_MOST], camel[NAME_MOST], near_camel[NAME_MOST];
     bool is_camel = is_camel_case(key->text);
     size_t best = 4, distance_now;
 
-    for (size_t i = 0; i < FIELDS_MOST && field_at(table, i) != NULL; i++) {
-        names[i] = field_at(table, i)->name;
+    if (strcmp(key->text, "<<") == 0)
+        return reader_refuse(r, key,
+                             "a merge key (<<) is not known here; say the fields themselves");
+    names_of(table, names);
+    for (size_t i = 0; names[i] != NULL; i++) {
         distance_now = distance(key->text, is_camel ? in_camel_case(names[i], camel) : names[i]);
         if (distance_now < best && distance_now < strlen(names[i])) {
             best = distance_now;
@@ -446,7 +467,7 @@ static bool take_pair(struct reader *r, const struct yaml_node *map, size_t pair
 
     if (f == NULL)
         return false;
-    length = enter(r, "%s%s", r->path[0] != '\0' ? "." : "", map->keys[pair]->text);
+    length = enter_field(r, map->keys[pair]->text);
     if ((*given >> number & 1) != 0)
         ok = reader_refuse(r, map->keys[pair], "is given twice");
     else
@@ -463,11 +484,10 @@ bool reader_map(struct reader *r, const struct yaml_node *node, const struct fie
     uint64_t given = 0;
 
     if (node->kind != YAML_MAP) {
-        const char *names[FIELDS_MOST + 1] = {NULL};
+        const char *names[FIELDS_MOST + 1];
         char expected[NAMES_MOST] = "a map of ";
 
-        for (size_t i = 0; i < FIELDS_MOST && field_at(table, i) != NULL; i++)
-            names[i] = field_at(table, i)->name;
+        names_of(table, names);
         list_names(expected + 9, sizeof expected - 9, names);
         return refuse_kind(r, node, expected);
     }
@@ -505,10 +525,54 @@ bool reader_deeper(struct reader *r, const char *name, const struct yaml_node *n
     return ok;
 }
 
+/* The number of a map's pair; its count: there is none. */
+static size_t find_pair(const struct yaml_node *map, const char *name)
+{
+    size_t i = 0;
+
+    while (map->kind == YAML_MAP && i < map->count &&
+           (map->keys[i]->kind != YAML_SCALAR || !is_name(name, map->keys[i]->text)))
+        i++;
+    return i;
+}
+
 const struct yaml_node *reader_find(const struct yaml_node *map, const char *name)
 {
-    for (size_t i = 0; map->kind == YAML_MAP && i < map->count; i++)
-        if (map->keys[i]->kind == YAML_SCALAR && is_name(name, map->keys[i]->text))
-            return map->items[i];
-    return NULL;
+    size_t pair = find_pair(map, name);
+
+    return map->kind == YAML_MAP && pair < map->count ? map->items[pair] : NULL;
+}
+
+bool reader_refuse_field(struct reader *r, const struct yaml_node *map, const char *name,
+                         const char *format, ...)
+{
+    const struct yaml_node *value = reader_find(map, name);
+    size_t length = strlen(r->path);
+    struct reader_place place = {r->file, r->path, map->line, map->column};
+    va_list arguments;
+
+    if (value != NULL) {
+        enter_field(r, map->keys[find_pair(map, name)]->text);
+        place.line = value->line;
+        place.column = value->column;
+    }
+    va_start(arguments, format);
+    refuse(r, &place, format, arguments);
+    va_end(arguments);
+    leave(r, length);
+    return false;
+}
+
+const struct reader_place *reader_place_field(struct reader *r, const struct yaml_node *map,
+                                              const char *name)
+{
+    const struct yaml_node *value = reader_find(map, name);
+    const struct reader_place *place;
+    size_t length = strlen(r->path);
+
+    if (value != NULL)
+        enter_field(r, map->keys[find_pair(map, name)]->text);
+    place = reader_place(r, value != NULL ? value : map);
+    leave(r, length);
+    return place;
 }

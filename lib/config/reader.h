@@ -88,8 +88,13 @@ bool reader_refuse(struct reader *, const struct yaml_node *, const char *format
     __attribute__((format(printf, 3, 4)));
 bool reader_refuse_place(struct reader *, const struct reader_place *, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* About a field of the map, if it has it; else about the map. */
+bool reader_refuse_field(struct reader *, const struct yaml_node *map, const char *name,
+                         const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* In the arena; NULL, and a complaint: out of memory. */
 const struct reader_place *reader_place(struct reader *, const struct yaml_node *);
+const struct reader_place *reader_place_field(struct reader *, const struct yaml_node *map,
+                                              const char *name);
 void *reader_make(struct reader *, size_t size);
 
 #endif

@@ -51,6 +51,15 @@ static bool take_file(struct reader *r, const struct yaml_node *node, const stru
     return source->place != NULL && (source->file == NULL || watch(r, source->file));
 }
 
+static bool take_server_name(struct reader *r, const struct yaml_node *node, const struct field *f,
+                             void *into)
+{
+    struct config_tls *tls = into;
+
+    tls->server_name = reader_place(r, node);
+    return tls->server_name != NULL && take_text(r, node, f, &tls->settings.server_name);
+}
+
 static bool take_verify(struct reader *r, const struct yaml_node *node, const struct field *f,
                         void *into)
 {
@@ -69,7 +78,7 @@ const struct field tls_fields[] = {
     {"tls_ca", take_file, IN_TLS(settings.ca), NULL, 0, 0, false},
     {"tls_certificate", take_file, IN_TLS(settings.certificate), NULL, 0, 0, false},
     {"tls_key", take_file, IN_TLS(settings.key), NULL, 0, 0, false},
-    {"tls_server_name", take_text, IN_TLS(settings.server_name), NULL, 0, 0, false},
+    {"tls_server_name", take_server_name, 0, NULL, 0, 0, false},
     {"tls_verify", take_verify, IN_TLS(settings.no_verify), NULL, 0, 0, false},
     {0},
 };
@@ -87,8 +96,11 @@ bool take_tls(struct reader *r, const struct yaml_node *node, const struct field
 
 /* --- in Envoy's --- */
 
-static const char not_yet[] = "is not supported yet";
-static const char no_control_plane[] = "there is no control plane here to ask";
+static const char not_yet[] = "is not supported yet, and has to be left out";
+static const char by_files[] = "there is no control plane here to ask; tls_certificates says it by "
+                               "files";
+static const char ca_by_file[] = "there is no control plane here to ask; trusted_ca of a "
+                                 "validation_context says it by a file";
 
 static bool take_inline(struct reader *r, const struct yaml_node *node, const struct field *f,
                         void *into)
@@ -106,7 +118,7 @@ static const struct field source_fields[] = {
      false},
     {"environment_variable", take_refused, 0,
      "is not supported; a filename and an inline_string are", 0, 0, false},
-    {"watched_directory", take_any, 0, NULL, 0, 0, false},
+    {"watched_directory", take_any_map, 0, NULL, 0, 0, false},
     {0},
 };
 
@@ -252,8 +264,8 @@ static const struct field validation_fields[] = {
     {"match_typed_subject_alt_names", take_typed_names, 0, NULL, 0, 0, false},
     {"match_subject_alt_names", take_names, 0, NULL, 0, 0, false},
     {"trust_chain_verification", take_trust, IN_TLS(settings.no_verify), NULL, 0, 0, false},
-    {"ca_certificate_provider_instance", take_refused, 0, no_control_plane, 0, 0, false},
-    {"watched_directory", take_any, 0, NULL, 0, 0, false},
+    {"ca_certificate_provider_instance", take_refused, 0, ca_by_file, 0, 0, false},
+    {"watched_directory", take_any_map, 0, NULL, 0, 0, false},
     {"verify_certificate_spki", take_refused, 0, not_yet, 0, 0, false},
     {"verify_certificate_hash", take_refused, 0, not_yet, 0, 0, false},
     {"require_signed_certificate_timestamp", take_refused, 0, not_yet, 0, 0, false},
@@ -271,8 +283,8 @@ static const struct field certificate_fields[] = {
     {"private_key_provider", take_refused, 0, not_yet, 0, 0, false},
     {"pkcs12", take_refused, 0, not_yet, 0, 0, false},
     {"password", take_refused, 0, not_yet, 0, 0, false},
-    {"ocsp_staple", take_any, 0, NULL, 0, 0, false},
-    {"watched_directory", take_any, 0, NULL, 0, 0, false},
+    {"ocsp_staple", take_any_map, 0, NULL, 0, 0, false},
+    {"watched_directory", take_any_map, 0, NULL, 0, 0, false},
     {0},
 };
 
@@ -322,11 +334,11 @@ static const struct field common_fields[] = {
     {"tls_params", take_map, 0, params_fields, 0, 0, false},
     {"tls_certificates", take_certificates, 0, NULL, 0, 0, false},
     {"validation_context", take_map, 0, validation_fields, 0, 0, false},
-    {"tls_certificate_sds_secret_configs", take_refused, 0, no_control_plane, 0, 0, false},
-    {"tls_certificate_provider_instance", take_refused, 0, no_control_plane, 0, 0, false},
-    {"validation_context_sds_secret_config", take_refused, 0, no_control_plane, 0, 0, false},
-    {"combined_validation_context", take_refused, 0, no_control_plane, 0, 0, false},
-    {"alpn_protocols", take_any, 0, NULL, 0, 0, false},
+    {"tls_certificate_sds_secret_configs", take_refused, 0, by_files, 0, 0, false},
+    {"tls_certificate_provider_instance", take_refused, 0, by_files, 0, 0, false},
+    {"validation_context_sds_secret_config", take_refused, 0, ca_by_file, 0, 0, false},
+    {"combined_validation_context", take_refused, 0, ca_by_file, 0, 0, false},
+    {"alpn_protocols", take_any_texts, 0, NULL, 0, 0, false},
     {"custom_handshaker", take_refused, 0, not_yet, 0, 0, false},
     {"key_log", take_refused, 0, not_yet, 0, 0, false},
     {0},
@@ -335,11 +347,11 @@ static const struct field common_fields[] = {
 static const struct field context_fields[] = {
     {"sni", take_text, IN_TLS(settings.server_name), NULL, 0, 0, false},
     {"common_tls_context", take_map, 0, common_fields, 0, 0, false},
-    {"allow_renegotiation", take_any, 0, NULL, 0, 0, false},
-    {"max_session_keys", take_any, 0, NULL, 0, 0, false},
-    {"enforce_rsa_key_usage", take_any, 0, NULL, 0, 0, false},
-    {"auto_host_sni", take_any, 0, NULL, 0, 0, false},
-    {"auto_sni_san_validation", take_any, 0, NULL, 0, 0, false},
+    READER_IGNORED("allow_renegotiation", reader_switch),
+    READER_IGNORED("max_session_keys", reader_size),
+    READER_IGNORED("enforce_rsa_key_usage", reader_switch),
+    READER_IGNORED("auto_host_sni", reader_switch),
+    READER_IGNORED("auto_sni_san_validation", reader_switch),
     {"@type", take_any, 0, NULL, 0, 0, false},
     {0},
 };
@@ -386,10 +398,11 @@ bool take_transport_socket(struct reader *r, const struct yaml_node *node, const
     if (strcmp(socket.name, "envoy.transport_sockets.raw_buffer") == 0)
         return true;
     if (strcmp(socket.name, "envoy.transport_sockets.tls") != 0)
-        return reader_refuse(r, reader_find(node, "name"),
-                             "the transport socket \"%.100s\" is not known here; possible are "
-                             "envoy.transport_sockets.tls and envoy.transport_sockets.raw_buffer",
-                             socket.name);
+        return reader_refuse_field(
+            r, node, "name",
+            "the transport socket \"%.100s\" is not known here; possible are "
+            "envoy.transport_sockets.tls and envoy.transport_sockets.raw_buffer",
+            socket.name);
     tls->on = true;
     return reader_map(r, node, tls_transport_fields, tls);
 }
@@ -411,6 +424,7 @@ static const char *useless(const struct config_tls *tls, const struct reader_pla
             *place = sources[i].source->place;
             return sources[i].name;
         }
+    *place = tls->server_name;
     return s->server_name[0] != '\0' ? "tls_server_name" : NULL;
 }
 

@@ -13,6 +13,7 @@ struct config_tls {
     bool on;
     bool is_envoy; /* said by a transport_socket */
     struct tls_settings settings;
+    const struct reader_place *server_name; /* where that was said; NULL: it was not */
     struct tls_profile *profile; /* made of them; NULL: not on */
 };
 

@@ -14,6 +14,8 @@ static bool out_of_memory(struct complaint *complaint, const char *file)
 struct copying {
     struct arena *arena;
     const char *file;
+    const char *bytes;
+    size_t length;
     struct complaint *complaint;
     struct yaml_node *nodes;
 };
@@ -95,10 +97,28 @@ static struct yaml_node *copy_document(struct copying *c, yaml_document_t *docum
 
 /* --- the documents of a text --- */
 
-static void say_problem(const yaml_parser_t *parser, const char *file, struct complaint *complaint)
+/* Of a text that is none, libyaml says how many bytes it has read. */
+static void say_no_text(const yaml_parser_t *parser, struct copying *c)
 {
+    int line = 1, column = 1;
+
+    for (size_t i = 0; i < parser->problem_offset && i < c->length; i++) {
+        column = c->bytes[i] == '\n' ? 1 : column + 1;
+        line += c->bytes[i] == '\n';
+    }
+    complain(c->complaint, "%s:%d:%d: no text in UTF-8 or UTF-16: %s", c->file, line, column,
+             parser->problem);
+}
+
+static void say_problem(const yaml_parser_t *parser, struct copying *c)
+{
+    struct complaint *complaint = c->complaint;
+    const char *file = c->file;
+
     if (parser->error == YAML_MEMORY_ERROR)
         out_of_memory(complaint, file);
+    else if (parser->error == YAML_READER_ERROR)
+        say_no_text(parser, c);
     else
         complain(complaint, "%s:%d:%d: no YAML: %s%s%s", file, (int)parser->problem_mark.line + 1,
                  (int)parser->problem_mark.column + 1,
@@ -115,7 +135,7 @@ static bool next_document(yaml_parser_t *parser, struct copying *c, struct yaml_
     bool more;
 
     if (!yaml_parser_load(parser, &document)) {
-        say_problem(parser, c->file, c->complaint);
+        say_problem(parser, c);
         return false;
     }
     more = yaml_document_get_root_node(&document) != NULL;
@@ -134,7 +154,8 @@ static bool next_document(yaml_parser_t *parser, struct copying *c, struct yaml_
 struct yaml_node *yaml_parse(struct arena *arena, const char *file, const char *bytes,
                              size_t length, struct complaint *complaint)
 {
-    struct copying copying = {.arena = arena, .file = file, .complaint = complaint};
+    struct copying copying = {
+        .arena = arena, .file = file, .bytes = bytes, .length = length, .complaint = complaint};
     struct yaml_node *first = NULL, **end = &first;
     yaml_parser_t parser;
 

@@ -158,7 +158,7 @@ static void wrong_is_refused_with_its_place_and_what_is_right(void **state)
          "f:1:70: clusters[0].tls_certificate: \"/nowhere/c.pem\": the certificate has no key "
          "beside it"},
         {"clusters: [{name: a, endpoints: ['h:1'], transport_socket: {name: quic}}]",
-         "clusters[0].transport_socket: the transport socket \"quic\" is not known here; "
+         "clusters[0].transport_socket.name: the transport socket \"quic\" is not known here; "
          "possible are envoy.transport_sockets.tls and envoy.transport_sockets.raw_buffer"},
         {"clusters: [{name: a, endpoints: ['h:1'], tls: false, transport_socket: {name: "
          "envoy.transport_sockets.tls}}]",
@@ -204,7 +204,7 @@ static void wrong_is_refused_with_its_place_and_what_is_right(void **state)
          "is out of range; from 1 to 1000000 is possible"},
         {"mirror: nowhere", "f:1:9: mirror: \"nowhere\" is not HOST:PORT"},
         {"zone: a\nzone: b", "f:2:1: zone: is given twice"},
-        {"zone: a\n---\nzone: b", "f:3:7: zone is said already, in f:1"},
+        {"zone: a\n---\nzone: b", "f:3:7: zone: is said already, in f:1"},
         {"- zone", "f:1:1: is a list; expected is a map of "},
         {"zone: [", "f:2:1: no YAML: "},
         {"kind: Service", "f:1:7: kind: the one kind of document that is known here"},
@@ -213,7 +213,7 @@ static void wrong_is_refused_with_its_place_and_what_is_right(void **state)
          "by its number"},
         {"clusters: [{name: a}]", "f:1:12: clusters[0]: the cluster \"a\" has no endpoints"},
         {"clusters: [{name: a, endpoints: [x:1]}, {name: a, endpoints: [y:1]}]",
-         "f:1:48: clusters[1]: there is a cluster \"a\" already, in f:1"},
+         "f:1:48: clusters[1].name: there is a cluster \"a\" already, in f:1"},
         {"clusters: [{name: a, endpoints: [x:0]}]", "endpoints[0]: an endpoint is HOST:PORT here"},
         {"listeners: [{address: 1.2.3.4:1, redis_proxy: {settings: {op_timeout: 1s}, "
          "prefix_routes: "
@@ -286,7 +286,8 @@ static void what_has_no_effect_is_checked_all_the_same(void **state)
          "[{applyTo: NETWORK_FILTER, match: {listener: {portNumber: 1}}, patch: {operation: ADD, "
          "value: {name: envoy.redis_proxy, typed_config: {'@type': a.TypedStruct, type_url: "
          "a.TcpProxy, value: {}}}}}]}}",
-         "typed_config: the type \"a.TcpProxy\" is not known here; expected is type.googleapis"},
+         "typed_config.type_url: the type \"a.TcpProxy\" is not known here; expected is "
+         "type.googleapis"},
         {"{apiVersion: v1, kind: Service}",
          "f:1:14: apiVersion: the one kind of document that is known here"},
         {"{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Service}]}",
@@ -379,14 +380,15 @@ static void wrong_logins_are_refused_and_never_shown(void **state)
         {"password: {HUSH: 1}", "f:1:11: password: is a map; expected is a text"},
         {"password: HUSH\npassword_file: /dev/null",
          "f:2:16: password_file: there is a password already"},
-        {"username: me", "username: a password is missing: a user name alone logs nobody in"},
+        {"username: me",
+         "f:1:11: username: a password is missing: a user name alone logs nobody in"},
         {"mirror_username: me",
-         "mirror_username: a password is missing: a user name alone logs nobody in"},
+         "f:1:18: mirror_username: a password is missing: a user name alone logs nobody in"},
         {"password_file: /nowhere", "f:1:16: password_file: /nowhere: No such file or directory"},
         {"mirror: me:HUSH@host:1", "f:1:9: mirror: a mirror is HOST:PORT; mirror_username and "
                                    "mirror_password are settings of their own"},
         {IN_CLUSTER "username: me}]",
-         "f:1:50: clusters[0]: username: a password or a password_file is missing: a user name "
+         "f:1:50: clusters[0].username: a password or a password_file is missing: a user name "
          "alone logs nobody in"},
         {IN_OPTIONS "auth_password: HUSH}}}]",
          "f:1:225: clusters[0].typed_extension_protocol_options.envoy.filters.network.redis_proxy."
@@ -465,11 +467,11 @@ static void routes_are_refused_with_their_place(void **state)
         const char *text, *complaint;
     } rows[] = {
         {"routes: [{prefix: a, cluster: x}, {prefix: a, cluster: x}]",
-         "f:6:50: listeners[0].redis_proxy.prefix_routes.routes[1]: the prefix \"a\" has a "
+         "f:6:50: listeners[0].redis_proxy.prefix_routes.routes[1].prefix: the prefix \"a\" has a "
          "route already, in f:6"},
         {"case_insensitive: true\n      routes: [{prefix: Ab, cluster: x}, {prefix: aB, cluster: "
          "x}]",
-         "f:7:51: listeners[0].redis_proxy.prefix_routes.routes[1]: the prefix \"aB\" has a "
+         "f:7:51: listeners[0].redis_proxy.prefix_routes.routes[1].prefix: the prefix \"aB\" has a "
          "route already, in f:7"},
         {"routes: [{prefix: a, cluster: gone}]",
          "f:6:37: listeners[0].redis_proxy.prefix_routes.routes[0].cluster: there is no cluster "
@@ -478,7 +480,7 @@ static void routes_are_refused_with_their_place(void **state)
          "f:6:71: listeners[0].redis_proxy.prefix_routes.routes[0].read_command_policy.cluster: "
          "there is no cluster \"gone\""},
         {"routes: [{prefix: a, cluster: x, request_mirror_policy: [{cluster: gone}]}]",
-         "routes[0].request_mirror_policy[0]: there is no cluster \"gone\""},
+         "routes[0].request_mirror_policy[0].cluster: there is no cluster \"gone\""},
         {"routes: [{prefix: a, cluster: x, read_command_policy: {}}]",
          "routes[0].read_command_policy: the field \"cluster\" is missing"},
         {"routes: [{prefix: a}]", "routes[0]: the field \"cluster\" is missing"},
