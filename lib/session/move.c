@@ -47,15 +47,20 @@ static bool is_led_away(struct session *s)
     return false;
 }
 
+void move_begin(struct session *s)
+{
+    s->leaving = true;
+    s->stalled |= s->state != SESSION_TRANSACTING;
+}
+
 void move_look(struct session *s)
 {
     bool was_leaving = s->leaving;
 
     if (s->state == SESSION_PLAIN || s->state == SESSION_ENDED)
         return;
-    s->leaving = is_led_away(s);
-    if (s->leaving)
-        s->stalled |= s->state != SESSION_TRANSACTING;
+    if (is_led_away(s))
+        move_begin(s);
     else if (was_leaving)
         move_cancel(s);
 }

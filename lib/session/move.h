@@ -27,6 +27,9 @@ void move_look(struct session *);
 /* The same for a session that takes nothing else of a newer configuration yet. */
 void move_peek(struct session *);
 
+/* From now on nothing more is issued here, once an open transaction is finished. */
+void move_begin(struct session *);
+
 /* The session is leaving, and may go now. */
 static inline bool move_is_due(const struct session *s)
 {

@@ -41,6 +41,7 @@ struct weather {
     bool minorities;
     bool loading;
     bool losses; /* of connections */
+    bool moves;  /* of sessions, to another cluster */
     bool blocking;
     bool unbound;
 };
@@ -55,6 +56,7 @@ static struct weather any_weather(struct world *w)
         .loading = world_chance(w, 20),
         .losses = world_chance(w, 40),
         .blocking = world_chance(w, 40),
+        .moves = world_chance(w, 50),
     };
 }
 
@@ -160,7 +162,7 @@ static void some_event(struct world *w, const struct weather *weather)
     int number = (int)world_random(w, (uint32_t)w->model.node_count);
     struct model_node *node = &w->model.nodes[number];
 
-    switch (world_random(w, 10)) {
+    switch (world_random(w, 11)) {
     case 0:
     case 1:
         if (weather->migrations)
@@ -197,6 +199,10 @@ static void some_event(struct world *w, const struct weather *weather)
         break;
     case 8:
         some_waking(w);
+        break;
+    case 9:
+        if (weather->moves)
+            world_lead_away(w, (int)world_random(w, (uint32_t)w->sim_count));
         break;
     default:
         if (world_chance(w, 50))
@@ -250,10 +256,11 @@ static void set_up(struct world *w, uint64_t seed, bool discovers)
     w->trace = getenv("SIM_TRACE") != NULL;
 }
 
-static void random_run(uint64_t seed)
+static uint64_t random_run(uint64_t seed)
 {
     struct world w;
     struct weather weather;
+    uint64_t moves;
     int to_ask, steps;
 
     world_policy = seed / 2 % 2 ? (enum read_policy)(seed / 4 % READ_POLICIES) : READ_MASTER;
@@ -271,21 +278,25 @@ static void random_run(uint64_t seed)
     }
     check_states(&w);
     world_check(&w);
+    moves = w.moves;
     world_deinit(&w);
     world_policy = READ_MASTER;
     world_policies = false;
+    return moves;
 }
 
 static void random_runs_keep_the_rules(void **state)
 {
-    uint64_t first = environment("SIM_SEED", 1), count = environment("SIM_COUNT", RUNS);
+    uint64_t first = environment("SIM_SEED", 1), count = environment("SIM_COUNT", RUNS), moves = 0;
 
     (void)state;
     for (uint64_t seed = first; seed < first + count; seed++) {
         if (getenv("SIM_VERBOSE") != NULL)
             fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
-        random_run(seed);
+        moves += random_run(seed);
     }
+    /* Or else nothing of this is about sessions that move. */
+    assert_true(count < RUNS || moves > count / 2);
 }
 
 /* --- pipelines --- */
@@ -352,7 +363,8 @@ static bool all_route(const struct world *w)
 static void discovered_run(uint64_t seed)
 {
     struct world w;
-    const struct weather calm = {.losses = false}, weather = {.migrations = true, .deaths = true};
+    const struct weather calm = {.losses = false}, weather = {
+        .migrations = true, .deaths = true, .moves = true};
     int to_ask = 10;
 
     set_up(&w, seed, true);
@@ -389,7 +401,7 @@ static void what_is_asked_while_discovering_is_not_lost(void **state)
 static bool short_run(uint64_t seed, long n, bool discovers)
 {
     const struct weather weather = {
-        .migrations = true, .deaths = true, .losses = true, .blocking = true};
+        .migrations = true, .deaths = true, .losses = true, .blocking = true, .moves = true};
     long blocks = shortage_blocks();
     struct world w;
     int to_ask = 20;

@@ -706,14 +706,74 @@ static void carry_out(struct world *w, int session, struct link *link)
         world_flush(w, c);
 }
 
+static void carry_out_all(struct world *w, int session)
+{
+    struct session *s = w->sims[session].session;
+    struct link *link;
+
+    while (s != NULL && (link = session_next_dirty(s)) != NULL)
+        carry_out(w, session, link);
+}
+
+/* Our ends are closed, and nobody hears of it. */
+static void leave_behind(struct world *w, struct session *left)
+{
+    for (struct link *link = left->links; link != NULL; link = link->next) {
+        struct conn *c = conn_of(w, link);
+
+        if (c == NULL)
+            continue;
+        c->link = NULL;
+        c->closed = true;
+    }
+    INSIDE(session_destroy(left));
+}
+
+static void move_session(struct world *w, int session)
+{
+    struct session *s = w->sims[session].session;
+    struct sim fresh = {.session = NULL};
+    bool moved;
+
+    begin_session(w, &fresh);
+    if (fresh.session == NULL || fresh.session->state == SESSION_ENDED) {
+        INSIDE(session_destroy(fresh.session));
+        INSIDE(move_cancel(s));
+        return;
+    }
+    trace(w, "moved %d", session);
+    INSIDE(moved = move_to(s, fresh.session));
+    if (!moved) {
+        INSIDE(session_destroy(fresh.session));
+        return;
+    }
+    leave_behind(w, fresh.session);
+    INSIDE(move_resume(s));
+    w->moves++;
+}
+
+/* To another cluster, or what a session takes for one: the servers are the same, so that all that
+ * holds for one cluster has to hold throughout. */
+void world_lead_away(struct world *w, int session)
+{
+    struct session *s = w->sims[session].session;
+
+    if (s == NULL || !session_routes(s) || s->leaving)
+        return;
+    leave_express(w, session);
+    trace(w, "leaves %d", session);
+    INSIDE(move_begin(s));
+    world_orders(w);
+}
+
 void world_orders(struct world *w)
 {
     for (int i = 0; i < w->sim_count; i++) {
-        struct link *link;
-
-        while (w->sims[i].session != NULL &&
-               (link = session_next_dirty(w->sims[i].session)) != NULL)
-            carry_out(w, i, link);
+        carry_out_all(w, i);
+        if (w->sims[i].session != NULL && move_is_due(w->sims[i].session)) {
+            move_session(w, i);
+            carry_out_all(w, i);
+        }
     }
 }
 

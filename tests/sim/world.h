@@ -6,7 +6,7 @@
 #define REDISROUTE_TESTS_SIM_WORLD_H
 
 #include "model.h"
-#include "session/session.h"
+#include "session/move.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -112,6 +112,7 @@ struct world {
     bool deaf;      /* servers hang up on whoever connects */
     bool unbound;   /* slots may be nobody's */
     bool in_pieces; /* what moves, moves in pieces of a random size */
+    uint64_t moves;   /* of sessions */
     uint64_t volleys; /* pipelines that took the short way */
     bool express;   /* single commands may take the short way */
     enum read_policy policy; /* of the sessions, in the beginning */
@@ -156,6 +157,9 @@ bool world_finish(struct world *, int64_t within_ms);
 bool world_all_answered(const struct world *);
 /* All sessions have ended. */
 bool world_is_over(const struct world *);
+
+/* The configuration leads the session to another cluster. */
+void world_lead_away(struct world *, int session);
 
 /* Events of the cluster. */
 
