@@ -15,6 +15,7 @@
 #include "keeper/keeper.h"
 #include "link/resolver.h"
 #include "link/wire.h"
+#include "route/lead.h"
 #include "route/mirror.h"
 #include "session/request.h"
 
@@ -37,6 +38,8 @@ enum {
 
 struct target {
     const struct config_cluster *cluster;
+    const struct config_cluster *begun_by; /* whose endpoints the session was made for */
+    bool leaving; /* the endpoints are those of another cluster now: nothing more is given to it */
     unsigned turn;           /* which of its endpoints is asked next */
     struct session *session; /* NULL: none at the moment */
     struct buffer pending;   /* entries */
@@ -72,14 +75,29 @@ void replay_configure(void (*wake)(void))
         mirror_turn_off();
 }
 
+/* Until somebody answers at the new endpoints, it is mirrored where it was. */
+static bool is_led_away(struct target *t)
+{
+    struct lead_end end;
+
+    if (lead_is_same(t->begun_by, t->cluster) || !lead_find(t->cluster, "", 0, &end))
+        return false;
+    if (end.cluster == NULL || end.cluster != t->session->cluster)
+        return true;
+    t->begun_by = t->cluster;
+    return false;
+}
+
 static void look_for_targets(void)
 {
     const struct config_cluster *cluster;
 
     for (int i = 0; (cluster = mirror_target_cluster(i)) != NULL; i++) {
         targets[i].cluster = cluster;
-        if (targets[i].session != NULL)
+        if (targets[i].session != NULL) {
             targets[i].session->settings.logins = cluster->logins;
+            targets[i].leaving = is_led_away(&targets[i]);
+        }
         target_count = i + 1;
     }
 }
@@ -263,8 +281,27 @@ static void begin(struct target *t, int64_t now_ms)
         t->turn++;
     if (found == RESOLVER_FOUND)
         t->session = session_create(&settings);
+    t->begun_by = t->cluster;
+    t->leaving = false;
     t->window = 0;
     t->heard_ms = now_ms;
+}
+
+static void hang_up(struct target *t)
+{
+    for (struct link *link = t->session->links; link != NULL; link = link->next)
+        close_link(link);
+    session_destroy(t->session);
+    t->session = NULL;
+}
+
+/* All is answered: the next session is made where the endpoints are now. */
+static void leave(struct target *t, int64_t now_ms)
+{
+    log_write(LOG_INFO, "mirror %s: goes to another cluster now", t->cluster->name);
+    hang_up(t);
+    t->leaving = false;
+    t->retry_at_ms = now_ms;
 }
 
 static void give_up(struct target *t, int64_t now_ms)
@@ -273,10 +310,7 @@ static void give_up(struct target *t, int64_t now_ms)
         resolver_doubt(t->session->settings.name, &t->session->home->address);
     if (t->session->end_text != NULL)
         log_write(LOG_WARNING, "mirror %s: %s", t->cluster->name, t->session->end_text);
-    for (struct link *link = t->session->links; link != NULL; link = link->next)
-        close_link(link);
-    session_destroy(t->session);
-    t->session = NULL;
+    hang_up(t);
     mirror_count(MIRROR_DROPPED_LOST, t->under_way);
     t->under_way = 0;
     t->retry_at_ms = now_ms + clock_jitter_ms(RETRY_MS);
@@ -323,6 +357,8 @@ static bool has_room(const struct target *t)
 {
     const struct session *s = t->session;
 
+    if (t->leaving)
+        return false;
     if (s->state == SESSION_DISCOVERING)
         return t->under_way == 0;
     return session_routes(s) && buffer_length(&s->in) == 0 && t->under_way < UNANSWERED_MOST &&
@@ -389,6 +425,8 @@ static void advance_target(struct target *t, int64_t now_ms)
         drop_reply(t);
     if (s->state == SESSION_ENDED || (t->under_way > 0 && now_ms - t->heard_ms > SILENCE_MS))
         give_up(t, now_ms);
+    else if (t->leaving && t->under_way == 0)
+        leave(t, now_ms);
 }
 
 static int64_t due_of(const struct target *t, int64_t now_ms)

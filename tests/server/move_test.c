@@ -834,6 +834,56 @@ START_TEST(test_a_routes_cluster_moves_under_load)
 }
 END_TEST
 
+/* --- mirrors --- */
+
+static void mirror_to(int which)
+{
+    config_write("failover_timeout: 3s\nclusters:\n- {name: main, endpoints: [127.0.0.1:%d]}\n"
+                 "- {name: copy, endpoints: [127.0.0.1:%d]}\n"
+                 "listeners:\n- address: %s:%d\n  redis_proxy:\n    settings: {op_timeout: 30s}\n"
+                 "    prefix_routes: {catch_all_route: {cluster: main, request_mirror_policy: "
+                 "[{cluster: copy, exclude_read_commands: true}]}}\n",
+                 port_of(0, 0), port_of(which, 0), listener, PORT);
+}
+
+static long mirrored(int which)
+{
+    char *text = which == 2 ? server_command(plain, "GET count") : look(which, "count", "GET");
+    long number = atol(text) - which * (long)FIRST;
+
+    free(text);
+    return number;
+}
+
+/* A mirror's endpoints change, from a cluster to a server and back: each write arrives once. */
+START_TEST(test_a_mirror_moves_under_load)
+{
+    struct client c = kinds[0];
+
+    begin();
+    mirror_to(1);
+    c.open(&c);
+    take_round(&c);
+    UNTIL(mirrored(1) == DEPTH);
+    for (int i = 1; i <= 4; i++) {
+        int to = i % 2 ? 2 : 1;
+        long before = mirrored(to);
+
+        mirror_to(to);
+        for (int64_t limit = now_ms() + UNTIL_LIMIT_MS; mirrored(to) == before;) {
+            take_round(&c);
+            ck_assert_msg(now_ms() < limit, "the mirror never came to %d", to);
+        }
+        before = mirrored(3 - to);
+        take_round(&c);
+        UNTIL(mirrored(1) + mirrored(2) == c.seen.counted[0]);
+        ck_assert_int_eq(mirrored(3 - to), before);
+    }
+    c.close(&c);
+    config_end();
+}
+END_TEST
+
 static TCase *add_case(Suite *suite, const char *name)
 {
     return suite_case(suite, name, setup, teardown);
@@ -866,5 +916,7 @@ int main(void)
     tcase_add_test(tc, test_what_was_accepted_is_sent);
     tcase_add_test(tc, test_a_subscriber_that_waits);
     tcase_add_loop_test(tc, test_an_asynchronous_subscriber_that_waits, 0, LOOP_KINDS);
+    tc = add_case(suite, "mirrors");
+    tcase_add_test(tc, test_a_mirror_moves_under_load);
     return suite_run(suite);
 }
