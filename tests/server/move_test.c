@@ -764,6 +764,102 @@ START_TEST(test_an_asynchronous_subscriber_that_waits)
 }
 END_TEST
 
+/* --- what servers say unasked, as bytes --- */
+
+static redisRouteSession *open_at(int which)
+{
+    redisRouteSession *session;
+
+    begin();
+    lead_to(which);
+    session = redisRouteOpen(listener, PORT, NULL);
+    ck_assert_ptr_nonnull(session);
+    return session;
+}
+
+static void say(redisRouteSession *session, const char *line)
+{
+    char text[128];
+    int length = snprintf(text, sizeof text, "%s\r\n", line);
+
+    ck_assert_int_eq(redisRouteWrite(session, text, (size_t)length), 0);
+}
+
+/* What comes in so many milliseconds holds the words. */
+static bool hears_within(redisRouteSession *session, int ms, const char *words)
+{
+    static char heard[65536];
+    int64_t until = now_ms() + ms;
+    size_t length = 0;
+
+    do {
+        ssize_t n = redisRouteReadWait(session, heard + length, sizeof heard - length - 1, 10);
+
+        length += n > 0 ? (size_t)n : 0;
+        heard[length] = '\0';
+    } while (!strstr(heard, words) && now_ms() < until && length < sizeof heard - 1);
+    return strstr(heard, words) != NULL;
+}
+
+static void hear(redisRouteSession *session, const char *words)
+{
+    ck_assert_msg(hears_within(session, UNTIL_LIMIT_MS, words), "never heard %s", words);
+}
+
+static const char forget_all[] = ">2\r\n$10\r\ninvalidate\r\n_\r\n";
+
+/* Whoever has cached what it read hears that it is stale, and then of the new cluster's changes. */
+START_TEST(test_what_was_cached_is_stale)
+{
+    redisRouteSession *session = open_at(0);
+
+    say(session, "HELLO 3");
+    hear(session, "role");
+    say(session, "CLIENT TRACKING ON");
+    hear(session, "+OK");
+    say(session, "GET who");
+    hear(session, "$1\r\n0\r\n");
+    lead_to(1);
+    hear(session, forget_all);
+    say(session, "GET who");
+    hear(session, "$1\r\n1\r\n");
+    free(cluster_command(clusters[1], owner(clusters[1], "who"), "SET who 1"));
+    hear(session, ">2\r\n$10\r\ninvalidate\r\n*1\r\n$3\r\nwho\r\n");
+    redisRouteClose(session);
+    config_end();
+}
+END_TEST
+
+/* It is published at the new cluster until that is heard. */
+static void hear_published(redisRouteSession *session, const char *words)
+{
+    int at = owner(clusters[1], "channel");
+    int64_t limit = now_ms() + UNTIL_LIMIT_MS;
+
+    do {
+        free(cluster_command(clusters[1], at, "SPUBLISH channel fresh"));
+        ck_assert(now_ms() < limit);
+    } while (!hears_within(session, 20, words));
+}
+
+START_TEST(test_a_monitor_and_a_shard_channel)
+{
+    redisRouteSession *monitor = open_at(0), *subscriber;
+
+    subscriber = redisRouteOpen(listener, PORT, NULL);
+    say(monitor, "MONITOR");
+    hear(monitor, "+OK");
+    say(subscriber, "SSUBSCRIBE channel");
+    hear(subscriber, "ssubscribe");
+    lead_to(1);
+    hear_published(subscriber, "smessage\r\n$7\r\nchannel\r\n$5\r\nfresh");
+    hear_published(monitor, "\"SPUBLISH\" \"channel\" \"fresh\"");
+    redisRouteClose(monitor);
+    redisRouteClose(subscriber);
+    config_end();
+}
+END_TEST
+
 /* --- routes by prefix --- */
 
 /* `routes` is what is in prefix_routes; "one" and "two" are clusters, and so is "either". */
@@ -918,5 +1014,8 @@ int main(void)
     tcase_add_loop_test(tc, test_an_asynchronous_subscriber_that_waits, 0, LOOP_KINDS);
     tc = add_case(suite, "mirrors");
     tcase_add_test(tc, test_a_mirror_moves_under_load);
+    tc = add_case(suite, "unasked");
+    tcase_add_test(tc, test_what_was_cached_is_stale);
+    tcase_add_test(tc, test_a_monitor_and_a_shard_channel);
     return suite_run(suite);
 }
