@@ -70,6 +70,7 @@ static void leave_behind(struct endpoint *ep, struct session *left)
 
 static void move(struct endpoint *ep, struct session *s)
 {
+    char *name = ep->name;
     struct lead_end to;
     struct session *fresh = NULL;
 
@@ -89,6 +90,8 @@ static void move(struct endpoint *ep, struct session *s)
     } else {
         session_destroy(fresh);
     }
+    if (name != ep->name)
+        free(name);
 }
 
 bool endpoint_move(struct endpoint *ep)
