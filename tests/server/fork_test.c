@@ -1,11 +1,13 @@
 /* fork before and after connecting, as with hiredis: a context is used by one process at a time,
  * and each process can open contexts of its own at any time. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -171,6 +173,89 @@ START_TEST(test_a_child_follows_a_cluster_that_changes)
 }
 END_TEST
 
+static void report_into(const char *folder)
+{
+    char pattern[64];
+
+    snprintf(pattern, sizeof pattern, "%s/%%p.prom", folder);
+    setenv("REDISROUTE_STATS_FILE", pattern, 1);
+    setenv("REDISROUTE_STATS_INTERVAL", "100ms", 1);
+}
+
+static bool is_reported(const char *folder, pid_t process)
+{
+    char path[64];
+
+    snprintf(path, sizeof path, "%s/%d.prom", folder, (int)process);
+    return access(path, F_OK) == 0;
+}
+
+/* For a child: its status is whether all went well, in time. */
+static int report_as_well(const char *folder)
+{
+    redisContext *c;
+
+    alarm(20);
+    c = connect_target(TARGET_CLUSTER);
+    EXPECT(c, "OK", "SET key v");
+    while (!is_reported(folder, getpid()))
+        pause_ms(5);
+    redisFree(c);
+    return 0;
+}
+
+/* What stands where the next text is to be written takes nothing until it is read from. */
+static void block_writing(const char *folder, char path[64])
+{
+    snprintf(path, 64, "%s/%d.prom.%d.tmp", folder, (int)getpid(), (int)getpid());
+    UNTIL(mkfifo(path, 0600) == 0);
+}
+
+static void unblock_writing(const char *path)
+{
+    char text[4096];
+    int fd = open(path, O_RDONLY);
+
+    MUST(fd >= 0);
+    while (read(fd, text, sizeof text) > 0)
+        ;
+    close(fd);
+}
+
+/* A disk may be slow for as long as it likes: a fork does not wait for it, nor does a child. */
+START_TEST(test_a_fork_while_the_statistics_are_written)
+{
+    enum { REPORTERS = 8 };
+    char folder[] = "/tmp/redisroute-fork-XXXXXX", path[64], command[64];
+    pid_t children[REPORTERS];
+    redisContext *c;
+    int status;
+
+    MUST(mkdtemp(folder));
+    report_into(folder);
+    c = connect_target(TARGET_CLUSTER);
+    EXPECT(c, "OK", "SET key v");
+    UNTIL(is_reported(folder, getpid()));
+    block_writing(folder, path);
+    fflush(NULL);
+    for (int i = 0; i < REPORTERS; i++) {
+        children[i] = fork();
+        MUST(children[i] >= 0);
+        if (children[i] == 0)
+            _exit(report_as_well(folder));
+        pause_ms(50);
+    }
+    for (int i = 0; i < REPORTERS; i++) {
+        MUST(waitpid(children[i], &status, 0) == children[i]);
+        ck_assert_msg(status == 0, "child %d: status %x", i, (unsigned)status);
+    }
+    unblock_writing(path);
+    redisFree(c);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    UNTIL(system(command) == 0); /* the next text may come in between */
+}
+END_TEST
+
 /* ccache: a process per compilation, each with one short connection, with a limit of 100 ms. */
 START_TEST(test_many_short_processes_at_once)
 {
@@ -202,7 +287,9 @@ int main(void)
     tcase_add_loop_test(tc, test_a_child_that_ends_leaves_the_parent_connected, 0, target_count());
     tcase_add_loop_test(tc, test_grandchildren, 0, target_count());
     tcase_add_loop_test(tc, test_many_short_processes_at_once, 0, target_count());
-    if (target_count() > TARGET_CLUSTER)
+    if (target_count() > TARGET_CLUSTER) {
         tcase_add_test(tc, test_a_child_follows_a_cluster_that_changes);
+        tcase_add_test(tc, test_a_fork_while_the_statistics_are_written);
+    }
     return suite_run(suite);
 }

@@ -1,13 +1,11 @@
 /* Our counters against what the servers counted. */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <hiredis/hiredis.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,7 +37,7 @@ static int add_matching(void *data, const char *name, const char *labels, unsign
 }
 
 /* The sum of the numbers of that name whose labels have that in them. */
-static unsigned long long counted(const char *name, const char *labels)
+static unsigned long long stat(const char *name, const char *labels)
 {
     struct wanted wanted = {.name = name, .labels = labels};
 
@@ -53,7 +51,7 @@ static unsigned long long commands(const char *what, const char *command)
 
     snprintf(name, sizeof name, "redisroute_commands%s_total", what);
     snprintf(labels, sizeof labels, "command=\"%s\"", command);
-    return counted(name, labels);
+    return stat(name, labels);
 }
 
 static long calls_at_servers(const char *command)
@@ -103,13 +101,13 @@ START_TEST(test_commands_are_those_that_the_servers_counted)
     ck_assert_uint_eq(commands("_failure", "unknown"), 1);
     ck_assert_uint_eq(commands("", "mget"), 1);
     snprintf(cluster, sizeof cluster, "cluster=\"127.0.0.1:%d\"", target_port(TARGET_CLUSTER));
-    ck_assert_uint_eq(counted("redisroute_commands_total", cluster), 2 * COMMANDS + 3 + 1 + 1);
-    ck_assert_uint_eq(counted("redisroute_command_latency_microseconds_count", "command=\"get\""),
+    ck_assert_uint_eq(stat("redisroute_commands_total", cluster), 2 * COMMANDS + 3 + 1 + 1);
+    ck_assert_uint_eq(stat("redisroute_command_latency_microseconds_count", "command=\"get\""),
                       COMMANDS);
     ck_assert_uint_eq(
-        counted("redisroute_command_latency_microseconds_bucket", "command=\"get\",le=\"+Inf\""),
+        stat("redisroute_command_latency_microseconds_bucket", "command=\"get\",le=\"+Inf\""),
         COMMANDS);
-    ck_assert_uint_gt(counted("redisroute_command_latency_microseconds_sum", "command=\"set\""), 0);
+    ck_assert_uint_gt(stat("redisroute_command_latency_microseconds_sum", "command=\"set\""), 0);
     redisRouteSetCommandStats(0);
     some_commands(c);
     ck_assert_uint_eq(commands("", "set"), COMMANDS);
@@ -133,7 +131,7 @@ START_TEST(test_transactions_scripts_and_blocking_commands)
     ck_assert_uint_eq(commands("_success", "exec"), 1);
     ck_assert_uint_eq(commands("", "eval"), 1);
     ck_assert_uint_eq(commands("", "blpop"), 1);
-    ck_assert_uint_ge(counted("redisroute_command_latency_microseconds_sum", "command=\"blpop\""),
+    ck_assert_uint_ge(stat("redisroute_command_latency_microseconds_sum", "command=\"blpop\""),
                       50000);
     redisFree(c);
 }
@@ -192,16 +190,16 @@ START_TEST(test_redirections)
     int to = (from + 1) % cluster_masters(target_cluster());
 
     EXPECT(c, "OK", "SET wanderer v");
-    ck_assert_uint_eq(counted("redisroute_redirects_total", "moved"), 0);
-    ck_assert_uint_ge(counted("redisroute_links_total", "opened"), 1);
+    ck_assert_uint_eq(stat("redisroute_redirects_total", "moved"), 0);
+    ck_assert_uint_ge(stat("redisroute_links_total", "opened"), 1);
     cluster_migrate(target_cluster(), slot, from, to);
     EXPECT(c, "v", "GET wanderer");
-    ck_assert_uint_eq(counted("redisroute_redirects_total", "kind=\"moved\""), 1);
-    ck_assert_uint_eq(counted("redisroute_retries_total", ""), 1);
+    ck_assert_uint_eq(stat("redisroute_redirects_total", "kind=\"moved\""), 1);
+    ck_assert_uint_eq(stat("redisroute_retries_total", ""), 1);
     cluster_migrate_begin(target_cluster(), slot, to, from);
     EXPECT(c, "(nil)", "GET {wanderer}nothing");
-    ck_assert_uint_eq(counted("redisroute_redirects_total", "kind=\"ask\""), 1);
-    UNTIL(counted("redisroute_topology_refreshes_total", "success") > 0);
+    ck_assert_uint_eq(stat("redisroute_redirects_total", "kind=\"ask\""), 1);
+    UNTIL(stat("redisroute_topology_refreshes_total", "success") > 0);
     redisFree(c);
 }
 END_TEST
@@ -211,11 +209,11 @@ START_TEST(test_lost_connections)
     redisContext *c = connect_target(TARGET_CLUSTER);
 
     EXPECT(c, "OK", "SET key v");
-    ck_assert_uint_eq(counted("redisroute_links_total", "event=\"lost\""), 0);
+    ck_assert_uint_eq(stat("redisroute_links_total", "event=\"lost\""), 0);
     for (int i = 0; i < cluster_size(target_cluster()); i++)
         free(cluster_command(target_cluster(), i, "CLIENT KILL TYPE normal SKIPME yes"));
     EXPECT(c, "v", "GET key");
-    ck_assert_uint_ge(counted("redisroute_links_total", "event=\"lost\""), 1);
+    ck_assert_uint_ge(stat("redisroute_links_total", "event=\"lost\""), 1);
     redisFree(c);
 }
 END_TEST
@@ -233,34 +231,19 @@ static bool file_says(const char *path, const char *line)
     return found;
 }
 
-static void report_into(const char *folder)
-{
-    char pattern[64];
-
-    snprintf(pattern, sizeof pattern, "%s/%%p.prom", folder);
-    setenv("REDISROUTE_STATS_FILE", pattern, 1);
-    setenv("REDISROUTE_STATS_INTERVAL", "100ms", 1);
-}
-
-static bool is_reported(const char *folder, pid_t process)
-{
-    char path[64];
-
-    snprintf(path, sizeof path, "%s/%d.prom", folder, (int)process);
-    return access(path, F_OK) == 0;
-}
-
 /* Also what a child does that has nothing to say: nothing. */
 START_TEST(test_file)
 {
-    char folder[] = "/tmp/redisroute-statistics-XXXXXX", path[64], line[128];
+    char folder[] = "/tmp/redisroute-statistics-XXXXXX", path[64], pattern[64], line[128];
     redisContext *c;
     pid_t child;
     int status;
 
     MUST(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/%d.prom", folder, (int)getpid());
-    report_into(folder);
+    snprintf(pattern, sizeof pattern, "%s/%%p.prom", folder);
+    setenv("REDISROUTE_STATS_FILE", pattern, 1);
+    setenv("REDISROUTE_STATS_INTERVAL", "100ms", 1);
     setenv("REDISROUTE_COMMAND_STATS", "1", 1);
     c = connect_target(TARGET_CLUSTER);
     EXPECT(c, "OK", "SET key v");
@@ -281,72 +264,6 @@ START_TEST(test_file)
 }
 END_TEST
 
-/* For a child: its status is whether all went well, in time. */
-static int report_as_well(const char *folder)
-{
-    redisContext *c;
-
-    alarm(20);
-    c = connect_target(TARGET_CLUSTER);
-    EXPECT(c, "OK", "SET key v");
-    while (!is_reported(folder, getpid()))
-        pause_ms(5);
-    redisFree(c);
-    return 0;
-}
-
-/* What stands where the next text is to be written takes nothing until it is read from. */
-static void block_writing(const char *folder, char path[64])
-{
-    snprintf(path, 64, "%s/%d.prom.%d.tmp", folder, (int)getpid(), (int)getpid());
-    UNTIL(mkfifo(path, 0600) == 0);
-}
-
-static void unblock_writing(const char *path)
-{
-    char text[4096];
-    int fd = open(path, O_RDONLY);
-
-    MUST(fd >= 0);
-    while (read(fd, text, sizeof text) > 0)
-        ;
-    close(fd);
-}
-
-/* A disk may be slow for as long as it likes: a fork does not wait for it, nor does a child. */
-START_TEST(test_a_fork_while_the_file_is_written)
-{
-    enum { CHILDREN = 8 };
-    char folder[] = "/tmp/redisroute-statistics-XXXXXX", path[64], command[64];
-    pid_t children[CHILDREN];
-    redisContext *c;
-    int status;
-
-    MUST(mkdtemp(folder));
-    report_into(folder);
-    c = connect_target(TARGET_CLUSTER);
-    EXPECT(c, "OK", "SET key v");
-    UNTIL(is_reported(folder, getpid()));
-    block_writing(folder, path);
-    fflush(NULL);
-    for (int i = 0; i < CHILDREN; i++) {
-        children[i] = fork();
-        MUST(children[i] >= 0);
-        if (children[i] == 0)
-            exit(report_as_well(folder));
-        pause_ms(50);
-    }
-    for (int i = 0; i < CHILDREN; i++) {
-        MUST(waitpid(children[i], &status, 0) == children[i]);
-        ck_assert_msg(status == 0, "child %d: status %x", i, (unsigned)status);
-    }
-    unblock_writing(path);
-    redisFree(c);
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    UNTIL(system(command) == 0); /* the next text may come in between */
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("statistics");
@@ -360,7 +277,6 @@ int main(void)
         tcase_add_test(tc, test_redirections);
         tcase_add_test(tc, test_lost_connections);
         tcase_add_test(tc, test_file);
-        tcase_add_test(tc, test_a_fork_while_the_file_is_written);
     }
     return suite_run(suite);
 }
