@@ -375,6 +375,12 @@ static inline bool timer_is_wanted(const struct endpoint *ep)
     return due >= 0 && (!poller_is_lazy(ep->poller) || session_due_aside(ep->session) >= 0);
 }
 
+/* The loop is going to read in any case, and all is settled then. */
+static inline bool comes_round(const struct endpoint *ep)
+{
+    return ep->forward == NULL && poller_is_raised(ep->poller);
+}
+
 /* The first command goes out at once; what is issued before its answer is collected, if it comes
  * one by one, and goes out together when the event loop comes round. */
 static void send_from_loop(struct endpoint *ep)
@@ -383,8 +389,9 @@ static void send_from_loop(struct endpoint *ep)
 
     if (ep->prompt || s->unanswered <= 1 || !session_routes(s))
         pump_orders(ep);
-    if (ep->poller != NULL && (s->dirty != NULL || session_deliverable(s) ||
-                               s->state == SESSION_ENDED || timer_is_wanted(ep)))
+    if (ep->poller != NULL && !comes_round(ep) &&
+        (s->dirty != NULL || session_deliverable(s) || s->state == SESSION_ENDED ||
+         timer_is_wanted(ep)))
         face_settle_unread(ep);
 }
 
