@@ -4,7 +4,7 @@
 #
 #     tests/bench/bench.sh [BUILD-FOLDER [PART...]]      build/ unless named; with tests built in it
 #
-# The parts are: hiredis, statistics, mirror, policies; all of them unless named. doc/bench.md tells
+# The parts are: hiredis, bytes, statistics, mirror, policies; all of them unless named. doc/bench.md tells
 # how to read what is printed. ROUNDS=N is how many times what takes time is run.
 source "$(dirname "$0")/lib.sh"
 rounds=${ROUNDS:-15}
@@ -97,6 +97,26 @@ part_hiredis() {
         "+20480 (8 KiB + 4 a link)"
 }
 
+# --- byte sessions, by the measure of a bare socket to one server ---
+
+compare_bytes() {
+    local counter=$1 bare=$2 way=$3
+    shift 3
+    row_difference "$1" "$(per_command "$counter" plain "$bare")" \
+        "$(per_command "$counter" linked "$way")" "$2"
+}
+
+part_bytes() {
+    local program=$build/tests/bench/bytes_bench
+    table "byte session, per GET" socket redisroute more budget
+    compare_bytes instructions bare wait "instructions, depth 1, redisRouteReadWait" ""
+    compare_bytes instructions bare poll "instructions, depth 1, poll and redisRouteRead" ""
+    compare_bytes instructions bare_pipeline pipeline "instructions, pipeline of 100 over 3 shards" ""
+    compare_bytes system_calls bare wait "system calls, depth 1, redisRouteReadWait" "+0"
+    compare_bytes system_calls bare poll "system calls, depth 1, poll and redisRouteRead" "+0"
+    compare_bytes system_calls bare_pipeline pipeline "system calls, pipeline of 100 over 3 shards" ""
+}
+
 # --- what is switched on: routed without and with $settings ---
 
 # row_instructions WHAT WAY BUDGET: without those of malloc, which differ from run to run; and what
@@ -160,7 +180,7 @@ part_policies() {
 start_server
 start_cluster 3 0
 parts=("${@:2}")
-[ ${#parts[@]} -gt 0 ] || parts=(hiredis statistics mirror policies)
+[ ${#parts[@]} -gt 0 ] || parts=(hiredis bytes statistics mirror policies)
 for part in "${parts[@]}"; do
     "part_$part"
 done

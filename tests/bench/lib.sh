@@ -70,6 +70,7 @@ run() {
     shift
     case $world in
     routed) port=$cluster_port environment=(LD_PRELOAD="$preload") ;;
+    linked) port=$cluster_port ;; # it is linked with the library
     passed) environment=(LD_PRELOAD="$preload") ;; # with the library, on the plain server
     set) port=$cluster_port environment=(LD_PRELOAD="$preload" "${settings[@]}") ;; # routed, and these said
     esac

@@ -42,6 +42,7 @@ type client interface {
 type way struct {
 	name string
 	run  func(client)
+	wide bool // with as many connections as ClusterClient, which has a pool for each node
 }
 
 func check(err error) {
@@ -93,12 +94,14 @@ func byMany(command func(redis.Cmdable, int) error) func(client) {
 }
 
 var ways = []way{
-	{"GET, depth 1", oneByOne(get)},
-	{"SET, depth 1", oneByOne(set)},
-	{"GET, pipeline of 100", pipelined(get)},
-	{"SET, pipeline of 100", pipelined(set)},
-	{"GET, 50 goroutines", byMany(get)},
-	{"SET, 50 goroutines", byMany(set)},
+	{"GET, depth 1", oneByOne(get), false},
+	{"SET, depth 1", oneByOne(set), false},
+	{"GET, pipeline of 100", pipelined(get), false},
+	{"SET, pipeline of 100", pipelined(set), false},
+	{"GET, 50 goroutines", byMany(get), false},
+	{"SET, 50 goroutines", byMany(set), false},
+	{"GET, 50 goroutines, three times the PoolSize", byMany(get), true},
+	{"SET, 50 goroutines, three times the PoolSize", byMany(set), true},
 }
 
 // Wall and processor time of the process.
@@ -150,7 +153,10 @@ func main() {
 	}
 	theirs := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{os.Args[1]}})
 	ours := redis.NewClient(&redis.Options{Addr: os.Args[1], Dialer: redisroute.Dialer(nil)})
-	for _, c := range []client{theirs, ours} {
+	wide := redis.NewClient(&redis.Options{
+		Addr: os.Args[1], Dialer: redisroute.Dialer(nil), PoolSize: 3 * ours.Options().PoolSize,
+	})
+	for _, c := range []client{theirs, ours, wide} {
 		oneByOne(set)(c)
 		byMany(get)(c)
 		defer c.Close()
@@ -159,6 +165,10 @@ func main() {
 		"Cluster", "redisroute", "of theirs")
 	fmt.Printf("| %s | ---------: | ---------: | --------: |\n", strings.Repeat("-", 58))
 	for _, w := range ways {
-		compare(w, theirs, ours, rounds)
+		if w.wide {
+			compare(w, theirs, wide, rounds)
+		} else {
+			compare(w, theirs, ours, rounds)
+		}
 	}
 }
