@@ -24,6 +24,15 @@ struct config_address {
     uint16_t port;
 };
 
+/* Where a node is, whatever it says itself. */
+struct config_zone {
+    struct config_zone *next;
+    struct config_address address;
+    const char *zone;
+};
+
+enum { CONFIG_ZONE_SIZE = 64 };
+
 /* How often a cluster is asked for its topology; as in Envoy's cluster of type redis. */
 struct config_refresh {
     int64_t rate_ms;              /* 0: not said */
@@ -43,6 +52,7 @@ struct config_cluster {
     const char *name;
     struct config_address *endpoints; /* any one that is alive will do */
     int endpoint_count;
+    struct config_zone *zones;  /* of endpoints; NULL: nothing is said of any */
     int64_t connect_timeout_ms; /* 0: the process' own */
     struct config_refresh refresh;
     struct config_login *logins;      /* those for one server first; NULL: none */

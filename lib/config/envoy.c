@@ -528,19 +528,72 @@ static bool take_lb_endpoints(struct reader *r, const struct yaml_node *node, co
     return reader_list(r, node, take_lb_endpoint, into);
 }
 
+/* --- where endpoints are --- */
+
+struct locality {
+    const char *zone;
+};
+
+static bool take_zone(struct reader *r, const struct yaml_node *node, const struct field *f,
+                      void *into)
+{
+    const char **zone = into;
+
+    if (!take_text(r, node, f, zone))
+        return false;
+    return strlen(*zone) < CONFIG_ZONE_SIZE ||
+           reader_refuse(r, node, "the name of a zone has %d bytes at most", CONFIG_ZONE_SIZE - 1);
+}
+
+/* Of all endpoints but the first so many. */
+static bool add_zones(struct reader *r, struct config_cluster *cluster, int first, const char *zone)
+{
+    for (int i = first; zone != NULL && zone[0] != '\0' && i < cluster->endpoint_count; i++) {
+        struct config_zone *made = reader_make(r, sizeof *made);
+
+        if (made == NULL)
+            return false;
+        *made = (struct config_zone){cluster->zones, cluster->endpoints[i], zone};
+        cluster->zones = made;
+    }
+    return true;
+}
+
+static const struct field zone_fields[] = {
+    {"zone", take_zone, offsetof(struct locality, zone), NULL, 0, 0, false},
+    READER_IGNORED("region", reader_text),
+    READER_IGNORED("sub_zone", reader_text),
+    {0},
+};
+
 static const struct field locality_fields[] = {
-    {"lb_endpoints", take_lb_endpoints, 0, NULL, 0, 0, true},
-    {"locality", take_any_map, 0, NULL, 0, 0, false},
+    {"lb_endpoints", take_any, 0, NULL, 0, 0, true},
+    {"locality", take_map, 0, zone_fields, 0, 0, false},
     READER_IGNORED("load_balancing_weight", reader_size),
     READER_IGNORED("priority", reader_size),
+    {0},
+};
+
+/* The same once more, for the endpoints, now that their zone is known. */
+static const struct field locality_fields_again[] = {
+    {"lb_endpoints", take_lb_endpoints, 0, NULL, 0, 0, true},
+    {"locality", take_any, 0, NULL, 0, 0, false},
+    {"load_balancing_weight", take_any, 0, NULL, 0, 0, false},
+    {"priority", take_any, 0, NULL, 0, 0, false},
     {0},
 };
 
 static bool take_locality(struct reader *r, const struct yaml_node *node, const struct field *f,
                           void *into)
 {
+    struct config_cluster *cluster = into;
+    struct locality read = {NULL};
+    int first = cluster->endpoint_count;
+
     (void)f;
-    return reader_map(r, node, locality_fields, into);
+    return reader_map(r, node, locality_fields, &read) &&
+           reader_map(r, node, locality_fields_again, cluster) &&
+           add_zones(r, cluster, first, read.zone);
 }
 
 static bool take_localities(struct reader *r, const struct yaml_node *node, const struct field *f,
@@ -557,9 +610,9 @@ static const struct field assignment_fields[] = {
     {0},
 };
 
-/* Ours: endpoints: [HOST:PORT, …] */
-static bool take_short_endpoint(struct reader *r, const struct yaml_node *node,
-                                const struct field *f, void *into)
+/* Ours: endpoints: [HOST:PORT, {address: HOST:PORT, zone: ZONE}, …] */
+static bool take_short_address(struct reader *r, const struct yaml_node *node,
+                               const struct field *f, void *into)
 {
     struct address_text text;
     struct config_address address;
@@ -572,6 +625,32 @@ static bool take_short_endpoint(struct reader *r, const struct yaml_node *node,
     address =
         (struct config_address){arena_copy(r->arena, text.host, strlen(text.host)), text.port};
     return address.host != NULL && add_endpoint(r, node, into, address);
+}
+
+static const struct field short_zone_fields[] = {
+    {"address", take_any, 0, NULL, 0, 0, true},
+    {"zone", take_zone, offsetof(struct locality, zone), NULL, 0, 0, true},
+    {0},
+};
+
+static const struct field short_address_fields[] = {
+    {"address", take_short_address, 0, NULL, 0, 0, true},
+    {"zone", take_any, 0, NULL, 0, 0, false},
+    {0},
+};
+
+static bool take_short_endpoint(struct reader *r, const struct yaml_node *node,
+                                const struct field *f, void *into)
+{
+    struct config_cluster *cluster = into;
+    struct locality read = {NULL};
+    int first = cluster->endpoint_count;
+
+    if (node->kind != YAML_MAP)
+        return take_short_address(r, node, f, into);
+    return reader_map(r, node, short_zone_fields, &read) &&
+           reader_map(r, node, short_address_fields, cluster) &&
+           add_zones(r, cluster, first, read.zone);
 }
 
 static bool take_short_endpoints(struct reader *r, const struct yaml_node *node,

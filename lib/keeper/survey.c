@@ -1,6 +1,9 @@
 #include "keeper/survey.h"
 
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -9,6 +12,7 @@
 #include "base/clock.h"
 #include "keeper/dial.h"
 #include "keeper/keeper.h"
+#include "link/resolver.h"
 #include "link/wire.h"
 
 enum {
@@ -262,16 +266,57 @@ static bool master_is_there(const struct survey *v, uint16_t shard)
     return false;
 }
 
+/* Nobody waits for a name: it is known the next time. */
+static bool leads_to(const char *name, const struct checkup *c)
+{
+    struct resolver_address list[RESOLVER_ADDRESSES_MOST];
+    char number[INET6_ADDRSTRLEN];
+    size_t count;
+
+    if (resolver_list(name, c->port, AF_UNSPEC, false, list, &count) != RESOLVER_FOUND)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (getnameinfo((const struct sockaddr *)&list[i].address, list[i].length, number,
+                        sizeof number, NULL, 0, NI_NUMERICHOST) == 0 &&
+            strcmp(number, c->host) == 0)
+            return true;
+    return false;
+}
+
+static bool is_at(const struct checkup *c, const struct config_address *address)
+{
+    return address->port == c->port &&
+           (strcmp(address->host, c->host) == 0 ||
+            (resolver_is_name(address->host) && leads_to(address->host, c)));
+}
+
+/* What the configuration says of its zone is for those that say nothing, and counts before what
+ * they say. */
+static void apply_zone(const struct checkup *c, struct node_state *state)
+{
+    const struct config_cluster *configured = cluster_seeds(c->survey->cluster);
+    const struct config_zone *z = configured != NULL ? configured->zones : NULL;
+
+    while (z != NULL && !is_at(c, &z->address))
+        z = z->next;
+    if (z != NULL)
+        snprintf(state->zone, sizeof state->zone, "%s", z->zone);
+}
+
 /* While its master is gone no replica hears it: what it has is the newest there is, and it may
  * be the next master. */
 static void conclude(const struct survey *v)
 {
     for (struct checkup *c = v->checkups; c != NULL; c = c->next) {
+        struct node_state state;
+
         if (!c->listed || (!c->answered && !c->lost))
             continue;
         c->state.unreachable = c->lost;
         c->state.cut_off = c->unheard && !c->master && master_is_there(v, c->shard);
-        cluster_set_node_state(v->cluster, c->host, c->port, &c->state);
+        state = c->state;
+        apply_zone(c, &state);
+        cluster_set_node_state(v->cluster, c->host, c->port, &state);
     }
 }
 

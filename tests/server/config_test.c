@@ -197,6 +197,45 @@ START_TEST(test_read_policy_and_statistics)
 }
 END_TEST
 
+/* Servers that say nothing of their zone. */
+static const struct {
+    const char *master, *replica;
+    bool reads_master;
+} zones[] = {{"near", "far", true}, {"far", "near", false}, {"far", "far", false}};
+
+START_TEST(test_zones_of_nodes)
+{
+    redisContext *c;
+
+    config_begin();
+    config_write("zone: near\n"
+                 "listeners:\n- address: %s:%d\n  redis_proxy:\n"
+                 "    settings: {op_timeout: 30s, read_policy: AZ_AFFINITY_REPLICAS_AND_PRIMARY}\n"
+                 "    prefix_routes: {catch_all_route: {cluster: main}}\n"
+                 "clusters:\n- name: main\n  endpoints:\n"
+                 "  - {address: 'localhost:%d', zone: %s}\n"
+                 "  - {address: '127.0.0.1:%d', zone: %s}\n",
+                 listener, PORT, cluster_port(cluster, 0), zones[_i].master,
+                 cluster_port(cluster, MASTERS), zones[_i].replica);
+    c = dial(listener);
+    EXPECT(c, "OK", "SET %s v", key);
+    /* It is said as soon as the nodes were asked how they are. */
+    for (int64_t until = now_ms() + UNTIL_LIMIT_MS;;) {
+        long at_master = calls(0, "get"), at_replica = calls(MASTERS, "get");
+
+        for (int i = 0; i < DEPTH; i++)
+            freeReplyObject(redisCommand(c, "GET %s", key));
+        if (calls(0, "get") - at_master == (zones[_i].reads_master ? DEPTH : 0) &&
+            calls(MASTERS, "get") - at_replica == (zones[_i].reads_master ? 0 : DEPTH))
+            break;
+        ck_assert(now_ms() < until);
+        pause_ms(100);
+    }
+    redisFree(c);
+    config_end();
+}
+END_TEST
+
 /* The environment has the last word. */
 START_TEST(test_environment_is_later_than_the_file)
 {
@@ -463,6 +502,7 @@ int main(void)
     tcase_add_loop_test(tc, test_any_endpoint_will_do_asynchronously, 0, LOOP_KINDS);
     tcase_add_loop_test(tc, test_an_endpoint_that_is_silent, 0, 2);
     tcase_add_test(tc, test_read_policy_and_statistics);
+    tcase_add_loop_test(tc, test_zones_of_nodes, 0, sizeof zones / sizeof zones[0]);
     tcase_add_test(tc, test_environment_is_later_than_the_file);
     tcase_add_test(tc, test_redirection_may_be_left_to_the_program);
     tcase_add_test(tc, test_listeners_have_mirrors_of_their_own);

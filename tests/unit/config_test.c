@@ -281,6 +281,10 @@ static void what_has_no_effect_is_checked_all_the_same(void **state)
         {WITH_CLUSTER("health_checks: {timeout: 1s}"),
          "clusters[0].health_checks: is a map; expected is a list"},
         {WITH_CLUSTER("dns_refresh_rate: 5"), "clusters[0].dns_refresh_rate: \"5\" is not a "},
+        {WITH_CLUSTER("load_assignment: {endpoints: [{lb_endpoints: [], locality: eu-1a}]}"),
+         "endpoints[0].locality: \"eu-1a\" is not a map of zone, region, sub_zone"},
+        {"clusters: [{name: a, endpoints: [{address: 'x:1'}]}]",
+         "clusters[0].endpoints[0]: the field \"zone\" is missing"},
         {WITH_PATCH("context: OUTBOUND"), "match.context: \"OUTBOUND\" is not one of ANY, "},
         {"{kind: EnvoyFilter, apiVersion: networking.istio.io/v1alpha3, spec: {configPatches: "
          "[{applyTo: NETWORK_FILTER, match: {listener: {portNumber: 1}}, patch: {operation: ADD, "
@@ -333,6 +337,36 @@ static void what_envoy_knows_and_needs_nothing_here_is_taken(void **state)
             fail_msg("%s:\n    %s", texts[i], complaint.text);
         config_destroy(config);
     }
+}
+
+static void zones_are_those_of_endpoints(void **state)
+{
+    static const char text[] =
+        "clusters:\n- name: a\n  load_assignment:\n    endpoints:\n"
+        "    - lb_endpoints:\n"
+        "      - endpoint: {address: {socket_address: {address: x, port_value: 1}}}\n"
+        "      - endpoint: {address: {socket_address: {address: y, port_value: 1}}}\n"
+        "      locality: {region: eu, zone: eu-1a}\n"
+        "    - lb_endpoints: [{endpoint: {address: {socket_address: {address: z, "
+        "port_value: 1}}}}]\n"
+        "- {name: b, endpoints: [{address: 'x:1', zone: eu-1b}, 'y:1']}\n";
+    struct complaint complaint = {""};
+    struct config *config = config_parse("f", text, strlen(text), &complaint);
+    const struct config_zone *z;
+
+    (void)state;
+    assert_non_null(config);
+    z = config->clusters->zones;
+    assert_string_equal(z->address.host, "y");
+    assert_string_equal(z->zone, "eu-1a");
+    assert_string_equal(z->next->address.host, "x");
+    assert_null(z->next->next);
+    assert_int_equal(config->clusters->endpoint_count, 3);
+    z = config->clusters->next->zones;
+    assert_string_equal(z->zone, "eu-1b");
+    assert_null(z->next);
+    assert_int_equal(config->clusters->next->endpoint_count, 2);
+    config_destroy(config);
 }
 
 #define IN_CLUSTER "clusters: [{name: a, endpoints: [x:1], "
@@ -572,6 +606,7 @@ int main(void)
         cmocka_unit_test(nothing_is_a_configuration_too),
         cmocka_unit_test(wrong_is_refused_with_its_place_and_what_is_right),
         cmocka_unit_test(the_spelling_is_the_users),
+        cmocka_unit_test(zones_are_those_of_endpoints),
         cmocka_unit_test(what_has_no_effect_is_checked_all_the_same),
         cmocka_unit_test(what_envoy_knows_and_needs_nothing_here_is_taken),
         cmocka_unit_test(wrong_logins_are_refused_and_never_shown),
