@@ -1,4 +1,5 @@
 #include "base/log.h"
+#include "base/path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,9 +29,10 @@ void log_open(const char *setting)
 static void put(const char *text, size_t length)
 {
     int fd = STDERR_FILENO, ignored;
+    char path[PATH_MAX];
 
     if (log_file[0] != '\0')
-        fd = open(log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+        fd = open(path_of(log_file, path), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (fd == -1)
         return;
     ignored = (int)write(fd, text, length);

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/log.h"
+#include "base/path.h"
 #include "config/document.h"
 #include "config/envoy.h"
 #include "config/settings.h"
@@ -72,7 +73,8 @@ static uint64_t sum_of(const char *path, const struct buffer *text)
 int config_read_file(const char *path, size_t most, struct buffer *text, struct config *config)
 {
     enum { PIECE = 16384 };
-    FILE *file = fopen(path, "re");
+    char whole[PATH_MAX];
+    FILE *file = fopen(path_of(path, whole), "re");
     int error = file != NULL ? 0 : errno;
     size_t n = 1;
 
@@ -447,6 +449,7 @@ static void read_first(void)
     const char *files = is_off() ? NULL : files_in_environment();
     struct config *config;
 
+    path_begin();
     log_open(secure_getenv("REDISROUTE_LOG"));
     settings_remember_environment();
     if (files != NULL)

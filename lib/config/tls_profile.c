@@ -14,6 +14,7 @@
 
 #include "base/buffer.h"
 #include "base/openssl.h"
+#include "base/path.h"
 
 enum { PEM_MOST = 4 << 20 };
 
@@ -58,7 +59,8 @@ static const char *openssl_says(const struct openssl *ssl)
 static bool read_source(const struct tls_source *source, struct buffer *text,
                         struct tls_fault *fault)
 {
-    FILE *file = source->file != NULL ? fopen(source->file, "re") : NULL;
+    char path[PATH_MAX];
+    FILE *file = source->file != NULL ? fopen(path_of(source->file, path), "re") : NULL;
     char *room = NULL;
     size_t n = 1;
 
@@ -176,18 +178,22 @@ static bool is_given(const struct tls_source *source)
 
 static bool is_folder(const struct tls_source *source)
 {
+    char path[PATH_MAX];
     struct stat st;
 
-    return source->file != NULL && stat(source->file, &st) == 0 && S_ISDIR(st.st_mode);
+    return source->file != NULL && stat(path_of(source->file, path), &st) == 0 &&
+           S_ISDIR(st.st_mode);
 }
 
 static bool take_ca(const struct openssl *ssl, SSL_CTX *context, const struct tls_source *source,
                     struct tls_fault *fault)
 {
+    char path[PATH_MAX];
+
     if (!is_given(source))
         return ssl->SSL_CTX_set_default_verify_paths(context) == 1;
     if (is_folder(source))
-        return ssl->SSL_CTX_load_verify_dir(context, source->file) == 1 ||
+        return ssl->SSL_CTX_load_verify_dir(context, path_of(source->file, path)) == 1 ||
                fault_at(fault, source, "%s", openssl_says(ssl));
     return each_certificate(ssl, context, source, trust, fault);
 }

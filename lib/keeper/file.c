@@ -1,4 +1,5 @@
 #include "keeper/file.h"
+#include "base/path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,8 +8,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-bool file_name(char *to, size_t size, const char *pattern)
+bool file_name(char *to, size_t size, const char *name)
 {
+    char path[PATH_MAX];
+    const char *pattern = path_of(name, path);
     size_t at = 0;
 
     while (*pattern != '\0' && at < size) {

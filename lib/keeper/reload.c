@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "base/path.h"
 #include "config/config.h"
 #include "keeper/replay.h"
 #include "keeper/scout.h"
@@ -38,9 +39,10 @@ static uint64_t mix(uint64_t sum, uint64_t value)
 
 static void look_at(struct look *l, const char *path)
 {
+    char whole[PATH_MAX];
     struct stat st;
 
-    if (*path != '\0' && stat(path, &st) == 0) {
+    if (*path != '\0' && stat(path_of(path, whole), &st) == 0) {
         l->sum = mix(mix(l->sum, (uint64_t)st.st_dev), (uint64_t)st.st_ino);
         l->sum = mix(mix(l->sum, (uint64_t)st.st_size), (uint64_t)st.st_mtim.tv_sec);
         l->sum = mix(l->sum, (uint64_t)st.st_mtim.tv_nsec);

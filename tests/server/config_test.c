@@ -471,6 +471,36 @@ START_TEST(test_symlinks_are_swapped)
 END_TEST
 
 /* What the program chose for a context stays its own. */
+/* As a daemon does, which moves to the root. */
+START_TEST(test_a_relative_name_is_of_the_first_folder)
+{
+    const char *name;
+    redisContext *c;
+    long before;
+
+    config_begin();
+    name = strrchr(config_path(), '/') + 1;
+    MUST(chdir(config_folder()) == 0);
+    setenv("REDISROUTE_CONFIG", name, 1);
+    setenv("REDISROUTE_STATS_FILE", "relative.prom", 1);
+    setenv("REDISROUTE_STATS_INTERVAL", "100ms", 1);
+    listen_with(", read_policy: MASTER", "");
+    c = dial(listener);
+    EXPECT(c, "OK", "SET %s v", key);
+    MUST(chdir("/") == 0);
+    listen_with(", read_policy: REPLICA", "");
+    UNTIL(config_log_says("version 2"));
+    before = calls(MASTERS, "get");
+    EXPECT(c, "v", "GET %s", key);
+    ck_assert_int_eq(calls(MASTERS, "get"), before + 1);
+    MUST(chdir(config_folder()) == 0);
+    UNTIL(access("relative.prom", F_OK) == 0);
+    ck_assert_int_eq(access("/relative.prom", F_OK), -1);
+    redisFree(c);
+    config_end();
+}
+END_TEST
+
 START_TEST(test_a_policy_set_in_code_stays)
 {
     long reads;
@@ -513,6 +543,7 @@ int main(void)
     tcase_add_test(tc, test_policy_and_mirror_switch_under_load);
     tcase_add_test(tc, test_a_bad_version_changes_nothing);
     tcase_add_test(tc, test_symlinks_are_swapped);
+    tcase_add_test(tc, test_a_relative_name_is_of_the_first_folder);
     tcase_add_test(tc, test_a_policy_set_in_code_stays);
     return suite_run(suite);
 }
