@@ -11,8 +11,8 @@
 
 enum { HOUR_MS = 3600 * 1000, DAY_MS = 24 * HOUR_MS };
 
-/* A server that completes a TLS handshake in a millisecond has half of its time left for commands;
- * and ten processes at once fit into the 511 connections that it lets wait (tcp-backlog). */
+/* A TLS handshake takes a server 0.65 ms, so that it has most of its time left for commands; and
+ * ten processes at once fit into the 511 connections that it lets wait (tcp-backlog). */
 enum { RECONNECTS_A_SECOND = 500, RECONNECTS_AT_ONCE = 50 };
 
 /* --- HOST:PORT,… or a list of them --- */
