@@ -48,7 +48,7 @@ packages=(
     redis-server redis-tools curl procps python3
     # programs that use hiredis
     webdis ccache libredis-fast-perl ruby-hiredis freeradius freeradius-redis freeradius-utils
-    varnish varnish-redis kamailio kamailio-redis-modules coturn
+    varnish varnish-redis kamailio kamailio-redis-modules coturn proftpd-core
 )
 [ "$essential" ] || packages+=(g++ clang libclang-rt-dev golang-go python3-venv strace valgrind)
 [ ! "$is_debian13" ] || packages+=(valkey-server)

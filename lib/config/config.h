@@ -136,6 +136,7 @@ enum config_descriptor {
 struct config {
     bool off; /* REDISROUTE_OFF=1: hiredis as it was */
     int descriptor; /* enum config_descriptor */
+    bool background_thread;
     int64_t op_timeout_ms; /* 0: none */
     int64_t failover_timeout_ms;
     int64_t connect_timeout_ms;

@@ -7,4 +7,7 @@
 /* It does to the descriptor of an asynchronous context what only a socket takes. */
 bool guest_wants_socket(const char *program);
 
+/* A second thread would be the end of it. */
+bool guest_has_one_thread(const char *program);
+
 #endif

@@ -1,6 +1,7 @@
 #include "config/settings.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "base/log.h"
 #include "config/address.h"
 #include "config/document.h"
+#include "config/guest.h"
 
 enum { HOUR_MS = 3600 * 1000, DAY_MS = 24 * HOUR_MS };
 
@@ -111,6 +113,7 @@ const struct field settings_fields[] = {
     {"read_policy", take_choice, AT(read_policy), policies, 0, 0, false},
     {"read_your_writes", take_duration, AT(read_your_writes_ms), NULL, 0, DAY_MS, false},
     {"zone", take_text, AT(zone), NULL, 0, 0, false},
+    {"background_thread", take_switch, AT(background_thread), NULL, 0, 0, false},
     {"descriptor", take_choice, AT(descriptor), descriptors, 0, 0, false},
     {"mirror", take_mirrors, 0, NULL, 0, 0, false},
     {"mirror_exclude_read_commands", take_switch, AT(mirror_exclude_reads), NULL, 0, 0, false},
@@ -136,6 +139,7 @@ const struct field settings_fields[] = {
 
 void settings_default(struct config *config)
 {
+    config->background_thread = !guest_has_one_thread(program_invocation_short_name);
     config->failover_timeout_ms = 30000; /* Redis' own failover needs 15 s and more by default */
     config->connect_timeout_ms = 5000;   /* Envoy's connect_timeout */
     config->link_idle_timeout_ms = 300000;

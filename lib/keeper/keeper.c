@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "config/config.h"
 #include "keeper/audit_file.h"
 #include "keeper/forward.h"
 #include "keeper/refresh.h"
@@ -38,7 +39,11 @@ _Atomic unsigned keeper_generation;
 static pthread_mutex_t start_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t loop_lock = PTHREAD_MUTEX_INITIALIZER; /* held while the thread works */
 static _Atomic int wake_descriptor = -1;
-static _Atomic bool running;
+enum { KEEPER_NONE, KEEPER_BY_HAND, KEEPER_THREAD };
+static _Atomic int working; /* one of these */
+static _Atomic int64_t due_at_ms; /* when the next turn is due */
+static int64_t tick_at_ms;
+static atomic_flag turning = ATOMIC_FLAG_INIT; /* a thread of the program is the keeper just now */
 static _Atomic bool is_over; /* the thread does nothing more */
 static int keeper_epoll = -1;
 
@@ -70,10 +75,36 @@ static void on_event(const struct epoll_event *event, int64_t now_ms)
     }
 }
 
+/* Everything that is due. Under the loop's lock. */
+static void advance_connections(int64_t now)
+{
+    int64_t due;
+
+    if (now >= tick_at_ms) {
+        watch_tick();
+        forward_tick();
+        tick_at_ms = now + TICK_MS;
+    }
+    due = clock_earlier(refresh_advance(keeper_epoll, now), tick_at_ms);
+    due = clock_earlier(due, survey_advance(keeper_epoll, now));
+    due = clock_earlier(due, scout_advance(keeper_epoll, KEEPER_SCOUT_DATA, now));
+    due = clock_earlier(replay_advance(keeper_epoll, KEEPER_REPLAY_DATA, now), due);
+    atomic_store(&due_at_ms, due);
+}
+
+static void advance_files(int64_t now)
+{
+    int64_t due = atomic_load(&due_at_ms);
+
+    due = clock_earlier(report_advance(now), due);
+    due = clock_earlier(audit_file_advance(now), due);
+    due = clock_earlier(reload_advance(now, on_alarm), due);
+    atomic_store(&due_at_ms, due);
+}
+
 static void *run(void *unused)
 {
     struct epoll_event events[EVENTS_MOST];
-    int64_t tick_at = clock_now_ms() + TICK_MS;
 
     (void)unused;
     pthread_mutex_lock(&loop_lock);
@@ -81,19 +112,10 @@ static void *run(void *unused)
         int64_t now = clock_now_ms(), due;
         int count;
 
-        if (now >= tick_at) {
-            watch_tick();
-            forward_tick();
-            tick_at = now + TICK_MS;
-        }
-        due = clock_earlier(refresh_advance(keeper_epoll, now), tick_at);
-        due = clock_earlier(due, survey_advance(keeper_epoll, now));
-        due = clock_earlier(due, scout_advance(keeper_epoll, KEEPER_SCOUT_DATA, now));
-        due = clock_earlier(replay_advance(keeper_epoll, KEEPER_REPLAY_DATA, now), due);
+        advance_connections(now);
         pthread_mutex_unlock(&loop_lock);
-        due = clock_earlier(report_advance(now), due);
-        due = clock_earlier(audit_file_advance(now), due);
-        due = clock_earlier(reload_advance(now, on_alarm), due);
+        advance_files(now);
+        due = atomic_load(&due_at_ms);
         count = epoll_wait(keeper_epoll, events, EVENTS_MOST, due > now ? (int)(due - now) : 0);
         pthread_mutex_lock(&loop_lock);
         if (atomic_load(&is_over))
@@ -105,6 +127,43 @@ static void *run(void *unused)
     }
     pthread_mutex_unlock(&loop_lock);
     return NULL;
+}
+
+/* --- without a thread --- */
+
+bool keeper_is_by_hand(void)
+{
+    return atomic_load_explicit(&working, memory_order_relaxed) == KEEPER_BY_HAND;
+}
+
+int keeper_descriptor(void)
+{
+    return keeper_is_by_hand() ? keeper_epoll : -1;
+}
+
+int64_t keeper_due(void)
+{
+    return keeper_is_by_hand() ? atomic_load(&due_at_ms) : -1;
+}
+
+void keeper_turn(void)
+{
+    struct epoll_event events[EVENTS_MOST];
+    int error = errno, count;
+    int64_t now;
+
+    if (!keeper_is_by_hand() || atomic_flag_test_and_set(&turning))
+        return;
+    pthread_mutex_lock(&loop_lock);
+    count = epoll_wait(keeper_epoll, events, EVENTS_MOST, 0);
+    now = clock_now_ms();
+    for (int i = 0; i < count; i++)
+        on_event(&events[i], now);
+    advance_connections(now);
+    pthread_mutex_unlock(&loop_lock);
+    advance_files(now);
+    atomic_flag_clear(&turning);
+    errno = error;
 }
 
 static void before_fork(void)
@@ -159,19 +218,20 @@ static void in_child(void)
     survey_forget_all();
     scout_forget_all();
     replay_forget_all();
-    if (atomic_load(&running)) {
+    if (atomic_load(&working) != KEEPER_NONE) {
         close(keeper_epoll);
         close(atomic_exchange(&wake_descriptor, -1));
     }
-    atomic_store(&running, false);
+    atomic_store(&working, KEEPER_NONE);
+    atomic_flag_clear(&turning);
     atomic_fetch_add(&keeper_generation, 1);
 }
 
 /* The keeper itself raises it too, under locks that come after start_lock. */
 static void on_alarm(void)
 {
-    if (!atomic_load(&running))
-        keeper_start();
+    if (atomic_load(&working) == KEEPER_NONE)
+        keeper_attend();
     wake();
 }
 
@@ -209,13 +269,14 @@ static void prepare(void)
 void keeper_prepare(void)
 {
     prepare();
-    if (!keeper_is_running() && (report_is_wanted() || audit_file_is_wanted() || reload_is_wanted()))
-        keeper_start();
+    if (atomic_load(&working) == KEEPER_NONE &&
+        (report_is_wanted() || audit_file_is_wanted() || reload_is_wanted()))
+        keeper_attend();
 }
 
 bool keeper_is_running(void)
 {
-    return atomic_load_explicit(&running, memory_order_relaxed);
+    return atomic_load_explicit(&working, memory_order_relaxed) == KEEPER_THREAD;
 }
 
 static bool open_descriptors(void)
@@ -258,11 +319,33 @@ static bool start_thread(void)
     return started;
 }
 
+/* Under the lock. */
+static void begin(bool by_hand)
+{
+    int before = atomic_load(&working);
+
+    if (before == KEEPER_THREAD || (before == KEEPER_BY_HAND && by_hand) ||
+        (before == KEEPER_NONE && !open_descriptors()))
+        return;
+    tick_at_ms = clock_now_ms() + TICK_MS;
+    atomic_store(&due_at_ms, 0);
+    atomic_store(&working, KEEPER_BY_HAND);
+    if (!by_hand && start_thread())
+        atomic_store(&working, KEEPER_THREAD);
+}
+
 void keeper_start(void)
 {
     prepare();
     pthread_mutex_lock(&start_lock);
-    if (!atomic_load(&running) && open_descriptors())
-        atomic_store(&running, start_thread());
+    begin(false);
+    pthread_mutex_unlock(&start_lock);
+}
+
+void keeper_attend(void)
+{
+    prepare();
+    pthread_mutex_lock(&start_lock);
+    begin(!config_get()->background_thread);
     pthread_mutex_unlock(&start_lock);
 }

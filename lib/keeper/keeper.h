@@ -26,6 +26,17 @@
  * reserved (unshare, setns). */
 void keeper_start(void);
 bool keeper_is_running(void);
+
+/* As keeper_start, unless the configuration wants no thread. Then the program's own threads do the
+ * keeper's work, while they wait for something: as long as they do, and when it is due or the
+ * descriptor is readable, they call keeper_turn(), which does what there is to do. Of several threads
+ * one does it. */
+void keeper_attend(void);
+bool keeper_is_by_hand(void);
+int keeper_descriptor(void); /* -1: there is a thread, or no keeper */
+int64_t keeper_due(void);    /* as clock_now_ms(); -1: never */
+void keeper_turn(void);
+
 /* To be called before a link is opened: what the keeper needs without its thread; and the thread,
  * where files are to be written or looked at. */
 void keeper_prepare(void);

@@ -558,8 +558,10 @@ static bool wait_for_queue(int64_t ms)
     int64_t until = clock_now_ms() + ms;
     bool idle;
 
-    while (!(idle = mirror_is_idle()) && clock_now_ms() < until)
+    while (!(idle = mirror_is_idle()) && clock_now_ms() < until) {
+        keeper_turn();
         nanosleep(&moment, NULL);
+    }
     return idle;
 }
 
@@ -568,7 +570,8 @@ __attribute__((destructor)) void replay_flush(void)
 {
     static _Atomic bool done;
 
-    if (!mirror_is_on() || !keeper_is_running() || atomic_exchange(&done, true))
+    if (!mirror_is_on() || !(keeper_is_running() || keeper_is_by_hand()) ||
+        atomic_exchange(&done, true))
         return;
     mirror_hurry();
     if (wait_for_queue(config_get()->mirror_flush_timeout_ms))

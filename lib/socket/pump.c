@@ -409,8 +409,8 @@ bool pump_ready(struct endpoint *ep)
 
 static void call_keeper(struct endpoint *ep)
 {
-    ep->wire.alone = false;
-    keeper_start();
+    keeper_attend();
+    ep->wire.alone = keeper_is_by_hand();
     for (struct session *s = ep->session; s != NULL; s = s->next) {
         for (struct link *link = s->links; link != NULL; link = link->next)
             wire_set_receive_timeout(link, &ep->wire);
@@ -535,7 +535,7 @@ static struct pollfd poll_for(const struct link *link)
         .events = (short)((wanted & EPOLLIN ? POLLIN : 0) | (wanted & EPOLLOUT ? POLLOUT : 0))};
 }
 
-/* Parallel arrays: what is polled, and whose it is. */
+/* Parallel arrays: what is polled, and whose it is; with room for the keeper's own. */
 static int gather(const struct endpoint *ep, struct pollfd *fds, struct link **links)
 {
     int count = 0;
@@ -555,13 +555,18 @@ static enum pump_result poll_links(struct endpoint *ep, struct pollfd *fds, stru
     int count = gather(ep, fds, links);
     int64_t until = clock_earlier(session_due(ep->session), deadline_ms);
     int64_t silent_at = ep->wire.alone ? clock_now_ms() + 1000 * WIRE_SILENCE_S : -1;
-    int n = poll(fds, (nfds_t)count, milliseconds_until(clock_earlier(until, silent_at)));
+    int n;
+
+    fds[count] = (struct pollfd){.fd = keeper_descriptor(), .events = POLLIN};
+    until = clock_earlier(until, keeper_due());
+    n = poll(fds, (nfds_t)count + 1, milliseconds_until(clock_earlier(until, silent_at)));
 
     if (n == -1)
         return errno == EINTR ? PUMP_INTERRUPTED : PUMP_TIMEOUT;
     for (int i = 0; n > 0 && i < count; i++)
         if (fds[i].revents != 0)
             on_ready(ep, links[i]);
+    keeper_turn();
     if (n == 0 && silent_at >= 0 && clock_now_ms() >= silent_at && wire_waits_alone(&ep->wire))
         call_keeper(ep);
     advance_if_due(ep);
@@ -575,7 +580,7 @@ static enum pump_result wait_for_many(struct endpoint *ep, int64_t deadline_ms)
 {
     struct pollfd fds_on_stack[POLL_ON_STACK], *fds = fds_on_stack;
     struct link *links_on_stack[POLL_ON_STACK], **links = links_on_stack;
-    int count = count_open(ep);
+    int count = count_open(ep) + 1;
     enum pump_result r = PUMP_TIMEOUT;
 
     if (count > POLL_ON_STACK) {
@@ -690,7 +695,7 @@ enum pump_result pump_wait(struct endpoint *ep, int64_t deadline_ms)
     if (session_deliverable(ep->session) || ep->session->state == SESSION_ENDED)
         return PUMP_MOVED;
     next = next_to_answer(ep, ep->wire.alone);
-    if (next == NULL || is_late_soon(ep))
+    if (next == NULL || keeper_is_by_hand() || is_late_soon(ep))
         return wait_for_many(ep, deadline_ms);
     r = fill(ep, next, true);
     pump_orders(ep);

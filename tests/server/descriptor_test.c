@@ -3,6 +3,7 @@
  * connect callback, later}; and what a good guest does with descriptors in a process not its own.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <hiredis/async.h>
@@ -376,6 +377,47 @@ static int silent_main(void)
     return fstat(out, &status) == 0 && status.st_size == 0 ? 0 : 2;
 }
 
+static int count_threads(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    int count = -2; /* "." and ".." */
+    while (readdir(tasks))
+        count++;
+    closedir(tasks);
+    return count;
+}
+
+/* Where no second thread may be, what it would do is done by the program's own, while it waits. */
+static int single_threaded_main(void)
+{
+    char mirror[32];
+    bool is_mirrored = false;
+    int threads = count_threads();
+    int64_t end = now_ms() + UNTIL_LIMIT_MS;
+    snprintf(mirror, sizeof mirror, "127.0.0.1:%d", target_port(TARGET_PLAIN));
+    setenv("REDISROUTE_BACKGROUND_THREAD", "false", 1);
+    setenv("REDISROUTE_MIRROR", mirror, 1);
+    redisContext *c = redisConnect("127.0.0.1", target_port(TARGET_CLUSTER));
+    while (!is_mirrored && now_ms() < end) {
+        if (!use(c))
+            return 1;
+        if (count_threads() != threads) /* sanitizers may have one of their own */
+            return 2;
+        char *seen = target_look(TARGET_PLAIN, "fd:1", "GET fd:1");
+        is_mirrored = !strcmp(seen, "v");
+        free(seen);
+    }
+    redisFree(c);
+    return is_mirrored ? 0 : 3;
+}
+
+START_TEST(test_no_thread_where_none_is_wanted)
+{
+    target_flush(TARGET_PLAIN);
+    expect_child_exits_with_0(single_threaded_main);
+}
+END_TEST
+
 START_TEST(test_nothing_is_printed)
 {
     expect_child_exits_with_0(silent_main);
@@ -402,6 +444,7 @@ static void add_guest(Suite *suite)
     TCase *tc = suite_case(suite, "good guest", target_setup, target_teardown);
     tcase_add_test(tc, test_every_descriptor_of_ours_is_closed_on_exec);
     tcase_add_test(tc, test_a_program_that_closes_everything);
+    tcase_add_test(tc, test_no_thread_where_none_is_wanted);
     tcase_add_test(tc, test_nothing_is_printed);
 }
 
