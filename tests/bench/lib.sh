@@ -82,7 +82,7 @@ run() {
 #
 # per_command COUNTER WORLD WAY: how much one GET adds to what the counter counts.
 per_command() {
-    local counter=$1 world=$2 way=$3 few many count=2000
+    local counter=$1 world=$2 way=$3 few many count=6000
     # Once a second links are looked at before they are used, and a whole pipeline goes the long way.
     [ "$way" != pipeline ] || count=20000
     few=$("$counter" "$world" "$way" $count)
