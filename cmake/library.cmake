@@ -16,8 +16,10 @@ list(APPEND socket_sources "${hiredis_hooks}.c")
 add_library(redisroute_core STATIC ${core_sources})
 add_library(redisroute_socket OBJECT ${socket_sources})
 target_include_directories(redisroute_socket SYSTEM PRIVATE "${hiredis_include}")
+# no-plt: the addresses of other libraries' functions are all there when the program starts (-z now).
 foreach(target redisroute_core redisroute_socket)
     set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+    target_compile_options(${target} PRIVATE -fno-plt)
     target_link_libraries(${target} PUBLIC redisroute_flags)
 endforeach()
 

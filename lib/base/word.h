@@ -7,6 +7,9 @@
 
 enum { WORD = sizeof(uint64_t) };
 
+/* "\r\n", as the two bytes stand in a word. */
+enum { WORD_CRLF = '\n' << 8 | '\r' };
+
 static inline uint64_t word_load(const char *bytes)
 {
     uint64_t word;

@@ -96,3 +96,17 @@ bool frame_array_header(const char *data, size_t length, char *type, long long *
     *count = item.number;
     return true;
 }
+
+size_t frame_quick_long_bulk(const char *data, size_t length)
+{
+    size_t size = 0, digit, at;
+
+    if (memcmp(data, "$-1\r\n", 5) == 0)
+        return 5;
+    for (at = 1; at < 5 && (digit = (size_t)data[at] - '0') <= 9; at++)
+        size = size * 10 + digit;
+    if (at < 4 || length < at + size + 4 || !frame_is_crlf(data + at) ||
+        !frame_is_crlf(data + at + size + 2))
+        return 0;
+    return at + size + 4;
+}

@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/word.h"
+
 enum frame_result { FRAME_WHOLE, FRAME_PARTIAL, FRAME_BROKEN };
 
 /* How far one reply was looked at. All zero: not yet. */
@@ -47,21 +49,27 @@ static inline bool frame_is_crlf(const char *at)
     return memcmp(at, "\r\n", 2) == 0;
 }
 
-/* The header of a bulk, of up to four digits, or all of the null bulk: five bytes. */
+/* A bulk whose length has three or four digits, or the null bulk; five bytes are there. */
+size_t frame_quick_long_bulk(const char *data, size_t length);
+
+/* The same of any bulk; nearly all lengths have one digit or two. */
 static inline size_t frame_quick_bulk(const char *data, size_t length)
 {
-    size_t size, digit, at;
+    uint32_t header, first, second;
+    size_t end;
 
     if (length < 5)
         return 0;
-    size = (size_t)data[1] - '0';
-    if (size > 9)
-        return memcmp(data, "$-1\r\n", 5) == 0 ? 5 : 0;
-    for (at = 2; at < 5 && (digit = (size_t)data[at] - '0') <= 9; at++)
-        size = size * 10 + digit;
-    if (length < at + size + 4 || !frame_is_crlf(data + at) || !frame_is_crlf(data + at + size + 2))
-        return 0;
-    return at + size + 4;
+    header = (uint32_t)word_load_half(data + 1);
+    first = (header & 0xFF) - '0';
+    second = (header >> 8 & 0xFF) - '0';
+    if (header >> 16 == WORD_CRLF && first < 10 && second < 10)
+        end = 5 + first * 10 + second;
+    else if ((header >> 8 & 0xFFFF) == WORD_CRLF && first < 10)
+        end = 4 + first;
+    else
+        return frame_quick_long_bulk(data, length);
+    return length >= end + 2 && frame_is_crlf(data + end) ? end + 2 : 0;
 }
 
 static inline size_t frame_quick_integer(const char *data, size_t length)

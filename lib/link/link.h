@@ -151,10 +151,11 @@ static inline const char *link_reply(const struct link *link, uint64_t position)
  * garbage. */
 int64_t link_next_reply(struct link *);
 
-/* Nothing is under way, and nothing wanted; and bytes go to the socket as they are. */
+/* Nothing is under way, as `out` keeps what is not answered, and nothing wanted; and bytes go to
+ * the socket as they are. */
 static inline bool link_is_at_rest(const struct link *link)
 {
-    return !link->dirty && link->tls == NULL && link->sent.head == NULL && link->out.head == link->out.tail &&
+    return !link->dirty && link->tls == NULL && link->out.head == link->out.tail &&
            link->in.head == link->in.tail;
 }
 

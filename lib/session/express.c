@@ -20,11 +20,12 @@ static struct link *ready_reader(struct session *s, const struct command *c, uin
 /* The link of a slot, when it can take a command right now. */
 static struct link *ready_link(struct session *s, const struct command *c, uint16_t slot)
 {
-    struct link *link = dispatch_quick(s, slot);
+    struct link *link;
 
-    if (link != NULL && link_is_at_rest(link))
-        return link;
-    return s->reads != NULL ? ready_reader(s, c, slot) : NULL;
+    if (s->reads != NULL)
+        return ready_reader(s, c, slot);
+    link = dispatch_owner(s, slot);
+    return link != NULL && link->state == LINK_UP && link_is_at_rest(link) ? link : NULL;
 }
 
 /* The row and the key of a single whole command that goes to the node of its only key. NULL: it
@@ -74,7 +75,7 @@ bool session_express_answered(struct session *s, const char *reply, size_t lengt
 {
     struct link *link = s->express.link;
 
-    if (reply[0] == '-' || frame_quick(reply, length) != length)
+    if (frame_quick(reply, length) != length) /* of an error it knows nothing */
         return false;
     link_count(&link->replied, 1);
     link->out_base += s->express.length;

@@ -121,12 +121,19 @@ void plan_input(struct session *);
 /* Plans bytes that are not in `in`; returns how many were taken. */
 size_t plan_bytes(struct session *, const char *bytes, size_t length);
 
-/* The link of a slot's owner, when that is all there is to say: nothing is in trouble, only masters
- * are read from, and the link is up. Else NULL, and dispatch_part knows. */
-static inline struct link *dispatch_quick(const struct session *s, uint16_t slot)
+/* The link of a slot's owner. NULL: there is none, or not yet. */
+static inline struct link *dispatch_owner(const struct session *s, uint16_t slot)
 {
     uint16_t node = s->topology->owner[slot];
-    struct link *link = node != NODE_NONE && !s->careful && s->reads == NULL ? s->link_of_node[node] : NULL;
+
+    return node != NODE_NONE ? s->link_of_node[node] : NULL;
+}
+
+/* … when that is all there is to say: nothing is in trouble, only masters are read from, and the
+ * link is up. Else NULL, and dispatch_part knows. */
+static inline struct link *dispatch_quick(const struct session *s, uint16_t slot)
+{
+    struct link *link = !s->careful && s->reads == NULL ? dispatch_owner(s, slot) : NULL;
 
     return link != NULL && link->state == LINK_UP ? link : NULL;
 }
@@ -134,8 +141,8 @@ static inline struct link *dispatch_quick(const struct session *s, uint16_t slot
 /* Nothing is under way, and nothing has to be done first. */
 static inline bool session_is_quiet(const struct session *s)
 {
-    return s->state == SESSION_ROUTING && s->order_head == NULL && !s->careful && !s->stalled &&
-           !s->ending && s->guards == 0 && !session_volleys(s) && s->in.head == s->in.tail &&
+    return s->state == SESSION_ROUTING && s->obstacles == 0 && s->order_head == NULL &&
+           !session_volleys(s) && s->in.head == s->in.tail &&
            cluster_version(s->cluster) == s->version;
 }
 

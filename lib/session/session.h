@@ -132,14 +132,20 @@ struct volley {
 
 struct session {
     enum session_state state;
-    bool careful; /* a slot is in trouble or migrating: look before sending */
-    uint8_t guards; /* enum session_guard */
+    union {
+        struct {
+            bool careful;   /* a slot is in trouble or migrating: look before sending */
+            bool stalled;   /* input waits: for what `probe` asks, or for the session to move */
+            bool ending;    /* QUIT: ends when all is delivered */
+            uint8_t guards; /* enum session_guard */
+        };
+        uint32_t obstacles; /* 0: none of these, and the short ways are open */
+    };
     uint8_t tracking; /* enum session_tracking; 0: CLIENT TRACKING is off */
     bool caches; /* GUARD_CACHING: what CLIENT CACHING said, yes or no */
     bool asks_mode; /* the probe may not see the topology, and asks whether there is one; … */
     struct topology *learnt; /* … or it asks who else is in this one */
-    bool single;  /* one server that is no cluster, and yet no pipe */
-    bool stalled; /* input waits for what was asked on `probe`, or for the session to move */
+    bool single;             /* one server that is no cluster, and yet no pipe */
     bool homeless; /* where the home is is being looked up: until session_found_home nothing is
                       asked */
     struct link **link_of_node; /* by node of the snapshot; NULL where there is none yet */
@@ -199,7 +205,6 @@ struct session {
     int fd;             /* the program's descriptor, for events; -1: it has none */
     int end_error;      /* 0: closed in order, as by QUIT */
     char *end_text;     /* more about it, in words; NULL: there is no more */
-    bool ending;        /* QUIT: ends when all is delivered */
     bool ended_plain;   /* was a pipe: what is left in the pipe is still deliverable */
     bool leaving;       /* move.c's: nothing more is issued here, … */
     bool awaits_lead;   /* … or it is being found out whether that is to be so */

@@ -35,9 +35,6 @@ void shape_learn(struct shapes *, const struct command *, const char *bytes,
 /* Length and first letters of the name stand in bytes 4 to 11. */
 enum { SHAPE_HASHED_FROM = 4, SHAPE_SHORTEST = 2 * WORD, SHAPE_LENGTH_DIGITS = 4 };
 
-/* "\r\n", as word_load_half has it. */
-enum { SHAPE_CRLF = '\n' << 8 | '\r' };
-
 /* The multiplier is one of many that were tried, under which the commonest commands have places of
  * their own. */
 static inline size_t shape_place(const char *bytes)
@@ -66,11 +63,11 @@ static inline const char *shape_read_length(const char *at, size_t *length)
     uint32_t word = (uint32_t)word_load_half(at);
     uint32_t first = (word & 0xFF) - '0', second = (word >> 8 & 0xFF) - '0';
 
-    if (word >> 16 == SHAPE_CRLF && first < 10 && second < 10) {
+    if (word >> 16 == WORD_CRLF && first < 10 && second < 10) {
         *length = first * 10 + second;
         return at + 4;
     }
-    if ((word >> 8 & 0xFFFF) == SHAPE_CRLF && first < 10) {
+    if ((word >> 8 & 0xFFFF) == WORD_CRLF && first < 10) {
         *length = first;
         return at + 3;
     }

@@ -44,12 +44,10 @@ static bool grow(struct volley *v)
     return true;
 }
 
-/* The link of a slot, when it has nothing but what this volley gave it, which is why it is dirty. As
- * dispatch_quick, but what is so for the whole volley was looked at before. */
+/* The link of a slot, when it has nothing but what this volley gave it: then it is dirty. */
 static inline struct link *link_of(struct session *s, uint16_t slot)
 {
-    uint16_t node = s->topology->owner[slot];
-    struct link *link = node != NODE_NONE ? s->link_of_node[node] : NULL;
+    struct link *link = dispatch_owner(s, slot);
 
     if (link == NULL || link->dirty)
         return link;

@@ -474,7 +474,7 @@ ssize_t endpoint_write(struct endpoint *ep, const void *bytes, size_t length)
         (endpoint_is_blocking(ep) || loop_is_at_rest(ep)))
         link = session_express(ep->session, bytes, length);
     /* A link that was idle for long is looked at before it is used. */
-    if (link != NULL && link->used_s == clock_seconds()) {
+    if (link != NULL && clock_seconds() == link->used_s) {
         ssize_t n = send(link->fd, bytes, length, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (n > 0)

@@ -32,8 +32,8 @@ compare() {
         "$(awk -v all="$all" 'BEGIN { printf "%.2f", all / 100 }')"
 }
 
-compare argv 430
-compare format 430
-compare pipeline 290
-compare async 170
+compare argv 390
+compare format 390
+compare pipeline 285
+compare async 120
 [ "$over" = 0 ]
