@@ -329,7 +329,7 @@ void pump_orders(struct endpoint *ep)
     do
         while (carry_out_all(ep) && ep->session->front != NULL)
             ;
-    while (endpoint_move(ep));
+    while ((ep->session->leaving || ep->session->next != NULL) && endpoint_move(ep));
 }
 
 bool pump_unflushed(const struct endpoint *ep)
