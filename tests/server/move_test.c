@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../support/async_client.h"
@@ -567,6 +568,87 @@ START_TEST(test_the_login_is_the_new_versions)
 }
 END_TEST
 
+/* The keeper may not ask who is there: the session does, as whom the program said it is. */
+START_TEST(test_the_programs_own_login_goes_along)
+{
+    const struct cluster_options options = {.masters = 1, .requirepass = "secret"};
+    struct cluster *locked[2] = {cluster_start(&options), cluster_start(&options)};
+    redisContext *c;
+
+    for (int i = 0; i < 2; i++)
+        free(cluster_command(locked[i], 0, "SET who %d", i));
+    begin();
+    lead_to_port(cluster_port(locked[0], 0), "");
+    c = dial();
+    EXPECT_ERROR(c, "NOAUTH", "GET who");
+    EXPECT(c, "OK", "AUTH secret");
+    EXPECT(c, "0", "GET who");
+    lead_to_port(cluster_port(locked[1], 0), "");
+    expect_soon(c, "1", "GET who");
+    EXPECT(c, "OK", "SET who 3");
+    ck_assert(cluster_says(locked[1], 0, "3", "GET who"));
+    redisFree(c);
+    config_end();
+    cluster_stop(locked[0]);
+    cluster_stop(locked[1]);
+}
+END_TEST
+
+/* Before it has said who it is, too. */
+START_TEST(test_a_session_that_is_locked_out)
+{
+    const struct cluster_options options = {.masters = 1, .requirepass = "secret"};
+    struct cluster *locked = cluster_start(&options);
+    redisContext *c;
+
+    begin();
+    lead_to_port(cluster_port(locked, 0), "");
+    c = dial();
+    EXPECT_ERROR(c, "NOAUTH", "GET who");
+    lead_to(1);
+    UNTIL(config_log_says("version 2"));
+    pause_ms(500);
+    EXPECT(c, "1", "GET who");
+    redisFree(c);
+    config_end();
+    cluster_stop(locked);
+}
+END_TEST
+
+/* A child of a process of several threads may not start its own under ThreadSanitizer. */
+#ifdef __SANITIZE_THREAD__
+enum { CAN_FORK = 0 };
+#else
+enum { CAN_FORK = 1 };
+#endif
+
+/* A child of a fork goes there by itself. */
+START_TEST(test_a_child_goes_too)
+{
+    redisContext *c = dial_at(0);
+    int status;
+    pid_t child;
+
+    EXPECT(c, "0", "GET who");
+    child = fork();
+    MUST(child != -1);
+    if (child == 0) {
+        EXPECT(c, "0", "GET who");
+        lead_to(1);
+        expect_soon(c, "1", "GET who");
+        EXPECT(c, "OK", "SET child 1");
+        redisFree(c);
+        _exit(0);
+    }
+    MUST(waitpid(child, &status, 0) == child);
+    ck_assert_int_eq(status, 0);
+    ck_assert(says(1, "1", "GET", "child"));
+    expect_soon(c, "1", "GET who");
+    redisFree(c);
+    config_end();
+}
+END_TEST
+
 /* The open transaction is finished where it was begun; what is behind it is the new cluster's. */
 START_TEST(test_a_transaction_is_finished_first)
 {
@@ -1006,6 +1088,10 @@ int main(void)
     tc = add_case(suite, "what is open");
     tcase_add_test(tc, test_the_state_of_the_connection_goes_along);
     tcase_add_test(tc, test_the_login_is_the_new_versions);
+    tcase_add_test(tc, test_the_programs_own_login_goes_along);
+    tcase_add_test(tc, test_a_session_that_is_locked_out);
+    if (CAN_FORK)
+        tcase_add_test(tc, test_a_child_goes_too);
     tcase_add_test(tc, test_a_transaction_is_finished_first);
     tcase_add_test(tc, test_a_watch_is_lost);
     tcase_add_test(tc, test_a_command_that_blocks);

@@ -987,6 +987,47 @@ START_TEST(test_both_ports)
 }
 END_TEST
 
+/* The server's end of the connection is at that port. */
+static bool is_at_port(redisContext *c, int port)
+{
+    redisReply *reply = redisCommand(c, "CLIENT INFO");
+    char text[48];
+    bool is;
+
+    ck_assert_msg(reply && reply->type != REDIS_REPLY_ERROR, "%s", reply ? reply->str : c->errstr);
+    snprintf(text, sizeof text, "laddr=127.0.0.1:%d ", port);
+    is = strstr(reply->str, text) != NULL;
+    freeReplyObject(reply);
+    return is;
+}
+
+/* The endpoints' ports change to those that speak TLS, and back: open sessions go along. */
+START_TEST(test_an_open_session_goes_to_the_other_ports)
+{
+    int plain = server_plain_port(cluster_server(cluster, 0)), secure = cluster_port(cluster, 0);
+    char *clusters;
+    redisContext *c;
+
+    begin_file();
+    MUST(asprintf(&clusters, envoy_text, secure, file("client.pem"), file("client.key"),
+                  file("ca.pem"), "redis.test") > 0);
+    write_file("%sclusters:\n- {name: main, endpoints: [127.0.0.1:%d]}\n", listener_text, plain);
+    c = redisConnect("127.0.0.9", 6379);
+    ck_assert_msg(c && !c->err, "%s", c ? c->errstr : "");
+    use(c, "first");
+    ck_assert(is_at_port(c, plain));
+    write_file("%s%s", listener_text, clusters);
+    UNTIL(is_at_port(c, secure));
+    use(c, "second");
+    write_file("%sclusters:\n- {name: main, endpoints: [127.0.0.1:%d]}\n", listener_text, plain);
+    UNTIL(is_at_port(c, plain));
+    use(c, "third");
+    redisFree(c);
+    free(clusters);
+    folder_remove(yaml_folder);
+}
+END_TEST
+
 static TCase *add_case(Suite *suite, const char *name, void (*set_up)(void))
 {
     return suite_case(suite, name, set_up, teardown);
@@ -1041,5 +1082,6 @@ int main(void)
     tcase_add_loop_test(tc, test_routes, 0, 3);
     tc = add_case(suite, "both ports", setup_both);
     tcase_add_test(tc, test_both_ports);
+    tcase_add_test(tc, test_an_open_session_goes_to_the_other_ports);
     return suite_run(suite);
 }
