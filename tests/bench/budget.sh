@@ -32,8 +32,18 @@ compare() {
         "$(awk -v all="$all" 'BEGIN { printf "%.2f", all / 100 }')"
 }
 
+# compare_bytes BARE WAY MORE: a command of a byte session, by the measure of a bare socket.
+compare_bytes() {
+    local program=$build/tests/bench/bytes_bench
+    within "byte session, $2" "$(difference "$(per_command instructions plain "$1")" \
+        "$(per_command instructions linked "$2")")" "$3"
+}
+
 compare argv 390
 compare format 390
 compare pipeline 285
 compare async 120
+compare_bytes bare wait 785
+compare_bytes bare poll 690
+compare_bytes bare_pipeline pipeline 610
 [ "$over" = 0 ]
