@@ -176,6 +176,7 @@ bool move_to(struct session *s, struct session *fresh)
 
 void move_resume(struct session *s)
 {
+    session_raise(s, EVENT_TOPOLOGY, "the configuration leads to another cluster");
     client_forget(s, NULL);
     if (s->feeds != NULL)
         feeds_arrived(s);
