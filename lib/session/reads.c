@@ -466,6 +466,18 @@ static bool make_maps(struct session *s, struct reads *maps)
     return maps->link_of_node != NULL && maps->traits != NULL && maps->turns != NULL;
 }
 
+static void look_at_traits(const struct session *s, uint8_t *traits)
+{
+    cluster_traits(s->cluster, s->topology, s->settings.zone != NULL ? s->settings.zone : "",
+                   traits);
+}
+
+void reads_configure(struct session *s)
+{
+    if (s->reads != NULL && s->reads->traits != NULL)
+        look_at_traits(s, s->reads->traits);
+}
+
 bool reads_adopt(struct session *s)
 {
     struct reads maps = {.turn = NULL};
@@ -484,8 +496,7 @@ bool reads_adopt(struct session *s)
     cluster_survey(s->cluster);
     if (topology_lacks_replicas(s->topology))
         cluster_suspect(s->cluster); /* they may just not be known yet */
-    cluster_traits(s->cluster, s->topology, s->settings.zone != NULL ? s->settings.zone : "",
-                   maps.traits);
+    look_at_traits(s, maps.traits);
     /* Many short sessions are to spread as one long one does. */
     for (uint16_t shard = 0; shard < s->topology->shard_count; shard++)
         maps.turns[shard] = (uint32_t)clock_jitter_ms(1 << 16);

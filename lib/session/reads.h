@@ -20,6 +20,8 @@
 
 /* Takes a snapshot's nodes over, and begins with it if the policy demands it. False: out of memory. */
 bool reads_adopt(struct session *);
+/* Where we are may be another zone now. */
+void reads_configure(struct session *);
 /* A policy was asked for, and the snapshot is there: begins with it, if it has not. False: out of
  * memory; the session has ended. */
 bool reads_begin_late(struct session *);

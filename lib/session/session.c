@@ -72,7 +72,8 @@ static void take_settings(struct session *s)
         return;
     if (s->front != NULL)
         front_configure(s);
-    else if (s->settings.read_policy != before && !s->policy_is_own)
+    reads_configure(s);
+    if (s->front == NULL && s->settings.read_policy != before && !s->policy_is_own)
         override_always(s, s->settings.read_policy);
 }
 
