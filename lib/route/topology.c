@@ -162,6 +162,7 @@ static struct topology *copy_with_gap(const struct topology *t, uint16_t gap, si
     copy->upstreams = t->upstreams;
     copy->shard_count = t->shard_count;
     copy->migrating_count = t->migrating_count;
+    copy->masters_only = t->masters_only;
     memcpy(copy->migrating, t->migrating, sizeof t->migrating);
     memcpy(copy->hosts, t->hosts, t->hosts_size);
     for (uint16_t i = 0; i < t->node_count; i++) {
@@ -285,7 +286,8 @@ static bool same_node(const struct node *a, const struct node *b)
 
 bool topology_same(const struct topology *a, const struct topology *b)
 {
-    if (a->node_count != b->node_count || memcmp(a->owner, b->owner, sizeof a->owner) != 0)
+    if (a->node_count != b->node_count || a->masters_only != b->masters_only ||
+        memcmp(a->owner, b->owner, sizeof a->owner) != 0)
         return false;
     for (uint16_t i = 0; i < a->node_count; i++)
         if (!same_node(&a->nodes[i], &b->nodes[i]))

@@ -48,6 +48,7 @@ struct topology {
     uint16_t shard_count;
     uint16_t owned;           /* slots that have an owner */
     uint16_t migrating_count; /* slots that are known to be migrating */
+    bool masters_only;        /* from the word of servers on single slots: replicas are not known */
     size_t hosts_size;
     struct node *nodes;
     struct shard *shards;

@@ -367,11 +367,15 @@ struct topology *topology_parse(const char *reply, size_t length, const char *as
 struct topology *topology_single(const char *host, uint16_t port)
 {
     char reply[NODE_HOST_MAX + 128], why[128];
+    struct topology *t;
     int length = snprintf(reply, sizeof reply,
                           "*1\r\n*3\r\n:0\r\n:%d\r\n*2\r\n$%zu\r\n%s\r\n:%u\r\n",
                           SLOT_COUNT - 1, strlen(host), host, (unsigned)port);
 
     if (length < 0 || (size_t)length >= sizeof reply)
         return NULL;
-    return topology_parse(reply, (size_t)length, host, port, why, sizeof why);
+    t = topology_parse(reply, (size_t)length, host, port, why, sizeof why);
+    if (t != NULL)
+        t->masters_only = true;
+    return t;
 }

@@ -55,8 +55,8 @@ static bool only_reads(const struct command *c)
 /* The words of the command are in s->argv, unless it is of a known shape: those do not block. */
 static bool may_go_away(const struct session *s, const struct command *c)
 {
-    return only_reads(c) && !transaction_is_guarded(s) && ((c->flags & COMMAND_BLOCKING) == 0 ||
-                             !command_blocks(c, s->argv.words, s->argv.count));
+    return !s->topology->masters_only && only_reads(c) && !transaction_is_guarded(s) &&
+           ((c->flags & COMMAND_BLOCKING) == 0 || !command_blocks(c, s->argv.words, s->argv.count));
 }
 
 static bool may_write(const struct command *c)
@@ -413,7 +413,8 @@ struct link *reads_express(struct session *s, const struct command *c, uint16_t 
     s->reads->turn = NULL;
     if (owner == NODE_NONE)
         return NULL;
-    if (s->policy != READ_MASTER && only_reads(c) && !transaction_is_guarded(s) && !stays_with_master(s, slot))
+    if (s->policy != READ_MASTER && !s->topology->masters_only && only_reads(c) &&
+        !transaction_is_guarded(s) && !stays_with_master(s, slot))
         node = choose(s, slot, s->policy);
     if (node == NODE_NONE)
         return NULL;

@@ -124,6 +124,8 @@ START_TEST(test_user_who_may_not_ask)
     redisContext *c;
     set_user("low reset on >low ~low:* +@read +@write +client|setname");
     set_user("default off");
+    if (_i == 1)
+        setenv("REDISROUTE_READ_POLICY", "REPLICA", 1); /* of whom? the master, in effect */
     c = connect_port(cluster_port(cluster, 1));
     EXPECT_ERROR(c, "NOAUTH", "GET low:1");
     EXPECT(c, "OK", "AUTH low low");
@@ -218,7 +220,7 @@ int main(void)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_loop_test(tc, test_every_connection_is_of_the_user, 0, 2);
     tcase_add_loop_test(tc, test_password_changes, 0, 2);
-    tcase_add_test(tc, test_user_who_may_not_ask);
+    tcase_add_loop_test(tc, test_user_who_may_not_ask, 0, 2);
     tcase_add_test(tc, test_slot_moves_under_a_user_who_may_not_ask);
     tcase_add_test(tc, test_auth_comes_first);
     tcase_add_test(tc, test_refresh_as_who_may);

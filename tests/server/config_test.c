@@ -197,6 +197,27 @@ START_TEST(test_read_policy_and_statistics)
 }
 END_TEST
 
+/* Where its commands are looked at one by one, too: it has no replicas, and is what there is. */
+START_TEST(test_a_single_server_is_read_whatever_the_policy)
+{
+    redisContext *c;
+
+    setenv("REDISROUTE_READ_POLICY", "REPLICA", 1);
+    setenv("REDISROUTE_OP_TIMEOUT", "30s", 1);
+    c = connect_port(server_port(mirror));
+    EXPECT(c, "OK", "SET alone v");
+    EXPECT(c, "v", "GET alone");
+    EXPECT(c, "v\n(nil)", "MGET alone other");
+    redisAppendCommand(c, "GET alone");
+    redisAppendCommand(c, "STRLEN alone");
+    EXPECT_NEXT(c, "v");
+    EXPECT_NEXT(c, "1");
+    EXPECT(c, "1", "DEL alone");
+    redisFree(c);
+    free(server_command(mirror, "CONFIG RESETSTAT")); /* others count what it is sent */
+}
+END_TEST
+
 /* Servers that say nothing of their zone. */
 static const struct {
     const char *master, *replica;
@@ -532,6 +553,7 @@ int main(void)
     tcase_add_loop_test(tc, test_any_endpoint_will_do_asynchronously, 0, LOOP_KINDS);
     tcase_add_loop_test(tc, test_an_endpoint_that_is_silent, 0, 2);
     tcase_add_test(tc, test_read_policy_and_statistics);
+    tcase_add_test(tc, test_a_single_server_is_read_whatever_the_policy);
     tcase_add_loop_test(tc, test_zones_of_nodes, 0, sizeof zones / sizeof zones[0]);
     tcase_add_test(tc, test_environment_is_later_than_the_file);
     tcase_add_test(tc, test_redirection_may_be_left_to_the_program);
