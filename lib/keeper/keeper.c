@@ -27,6 +27,7 @@
 #include "route/mirror.h"
 #include "route/seen_scripts.h"
 #include "route/upstream.h"
+#include "stats/stats.h"
 
 enum { TICK_MS = 1000, END_WAIT_S = 2, EVENTS_MOST = 32 };
 
@@ -212,6 +213,7 @@ static void in_child(void)
     mirror_forget_all();
     audit_forget_all();
     report_forget_all();
+    stats_forget_all();
     resolver_unlock_all(true);
     unlock_all();
     refresh_forget_all();
@@ -327,6 +329,7 @@ static void begin(bool by_hand)
     if (before == KEEPER_THREAD || (before == KEEPER_BY_HAND && by_hand) ||
         (before == KEEPER_NONE && !open_descriptors()))
         return;
+    report_begin();
     tick_at_ms = clock_now_ms() + TICK_MS;
     atomic_store(&due_at_ms, 0);
     atomic_store(&working, KEEPER_BY_HAND);

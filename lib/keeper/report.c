@@ -63,12 +63,17 @@ static bool write_report(void)
     return true;
 }
 
+void report_begin(void)
+{
+    if (report_is_wanted() && atomic_exchange(&owner, getpid()) != getpid())
+        due_ms = clock_now_ms() + config_get()->stats_interval_ms;
+}
+
 int64_t report_advance(int64_t now_ms)
 {
     if (!report_is_wanted())
         return -1;
-    if (atomic_exchange(&owner, getpid()) != getpid())
-        due_ms = now_ms + config_get()->stats_interval_ms;
+    report_begin();
     if (now_ms >= due_ms) {
         (void)write_report();
         due_ms = now_ms + config_get()->stats_interval_ms;

@@ -63,6 +63,25 @@ struct stats_command *stats_command(struct stats_upstream *u, unsigned row, cons
     return c;
 }
 
+static void forget_command(struct stats_command *c)
+{
+    for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
+        atomic_store(&c->latency.counts[i], 0);
+    atomic_store(&c->latency.sum_us, 0);
+    atomic_store(&c->failures, 0);
+}
+
+/* Sessions point to the counters: they stay. */
+void stats_forget_all(void)
+{
+    for (int i = 0; i < STATS_COUNTERS; i++)
+        atomic_store(&stats_counters[i], 0);
+    for (struct stats_upstream *u = atomic_load(&upstreams); u != NULL; u = u->next)
+        for (int row = 0; row < STATS_ROWS; row++)
+            if (atomic_load(&u->commands[row]) != NULL)
+                forget_command(atomic_load(&u->commands[row]));
+}
+
 /* --- reading --- */
 
 struct family {

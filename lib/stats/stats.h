@@ -106,6 +106,9 @@ static inline void stats_answered(struct stats_command *c, uint64_t issued, uint
         atomic_fetch_add_explicit(&c->failures, how_many, memory_order_relaxed);
 }
 
+/* In the child of a fork: what its parent did is counted there. */
+void stats_forget_all(void);
+
 /* --- reading --- */
 
 /* Calls `each` for every number. `labels` are as in Prometheus' format, or empty. Ends, and gives

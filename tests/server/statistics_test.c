@@ -264,6 +264,41 @@ START_TEST(test_file)
 }
 END_TEST
 
+/* Also if it ends at once; and what its parent did is not counted once more. */
+START_TEST(test_file_of_a_child)
+{
+    char folder[] = "/tmp/redisroute-statistics-XXXXXX", path[64], pattern[64], line[128];
+    redisContext *c;
+    pid_t child;
+    int status;
+
+    MUST(mkdtemp(folder));
+    snprintf(pattern, sizeof pattern, "%s/%%p.prom", folder);
+    setenv("REDISROUTE_STATS_FILE", pattern, 1);
+    setenv("REDISROUTE_COMMAND_STATS", "1", 1);
+    c = connect_target(TARGET_CLUSTER);
+    for (int i = 0; i < 5; i++)
+        EXPECT(c, "OK", "SET key v");
+    child = fork();
+    MUST(child >= 0);
+    if (child == 0) {
+        redisContext *own = connect_target(TARGET_CLUSTER);
+
+        EXPECT(own, "OK", "SET key v");
+        exit(0);
+    }
+    MUST(waitpid(child, &status, 0) == child && status == 0);
+    snprintf(path, sizeof path, "%s/%d.prom", folder, (int)child);
+    snprintf(line, sizeof line,
+             "redisroute_commands_total{cluster=\"127.0.0.1:%d\",command=\"set\"} 1\n",
+             target_port(TARGET_CLUSTER));
+    ck_assert(file_says(path, line));
+    redisFree(c);
+    snprintf(path, sizeof path, "rm -r %s", folder);
+    MUST(system(path) == 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("statistics");
@@ -277,6 +312,7 @@ int main(void)
         tcase_add_test(tc, test_redirections);
         tcase_add_test(tc, test_lost_connections);
         tcase_add_test(tc, test_file);
+        tcase_add_test(tc, test_file_of_a_child);
     }
     return suite_run(suite);
 }
