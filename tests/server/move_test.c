@@ -1013,6 +1013,34 @@ START_TEST(test_a_routes_cluster_moves_under_load)
 }
 END_TEST
 
+/* Who waits for messages hears those of the new cluster: of a route's, and by the first routes. */
+START_TEST(test_subscribers_by_routes)
+{
+    void (*lead)(int) = _i == 0 ? lead_a_route : lead_by_routes;
+    redisRouteSession *session;
+
+    begin();
+    lead(0);
+    session = redisRouteOpen(listener, PORT, NULL);
+    ck_assert_ptr_nonnull(session);
+    for (int i = 0; i < 2; i++) {
+        say(session, i == 0 ? "SUBSCRIBE other" : "SSUBSCRIBE channel");
+        hear(session, i == 0 ? "other\r\n:1" : "ssubscribe");
+    }
+    lead(1);
+    hear_published(session, "smessage\r\n$7\r\nchannel\r\n$5\r\nfresh");
+    lead(0);
+    for (int64_t limit = now_ms() + UNTIL_LIMIT_MS;;) {
+        free(cluster_command(clusters[0], 0, "PUBLISH other back"));
+        if (hears_within(session, 20, "message\r\n$5\r\nother\r\n$4\r\nback"))
+            break;
+        ck_assert(now_ms() < limit);
+    }
+    redisRouteClose(session);
+    config_end();
+}
+END_TEST
+
 /* --- mirrors --- */
 
 static void mirror_to(int which)
@@ -1079,6 +1107,7 @@ int main(void)
     tc = add_case(suite, "routes");
     tcase_add_loop_test(tc, test_a_routes_cluster_moves_under_load, 0, KINDS);
     tcase_add_test(tc, test_keys_go_by_the_first_routes);
+    tcase_add_loop_test(tc, test_subscribers_by_routes, 0, 2);
     tc = add_case(suite, "whether");
     tcase_add_loop_test(tc, test_an_idle_session, 0, KINDS);
     tcase_add_test(tc, test_one_more_endpoint_of_the_same_cluster_moves_nothing);
