@@ -448,6 +448,18 @@ static size_t write_volley(struct world *w, struct sim *sim, size_t length)
     return taken;
 }
 
+/* Of these bytes only, which may end inside of a command. */
+static void read_by(struct world *w, struct sim *sim, size_t length)
+{
+    enum read_policy policy = (enum read_policy)world_random(w, READ_POLICIES);
+    bool ok;
+
+    trace(w, "%s for %zu bytes", read_policy_name(policy), length);
+    INSIDE(ok = session_read_by(sim->session, policy, length));
+    if (!ok && !w->broken)
+        world_fail(w, "no memory for a policy");
+}
+
 void world_write(struct world *w, int session, size_t most)
 {
     struct sim *sim = &w->sims[session];
@@ -458,6 +470,8 @@ void world_write(struct world *w, int session, size_t most)
         return;
     leave_express(w, session);
     length = piece(w, length < most ? length : most);
+    if (w->policies && world_chance(w, 10))
+        read_by(w, sim, length);
     if (write_express(w, sim, length))
         return;
     length -= write_volley(w, sim, length);
