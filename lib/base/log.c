@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,16 +42,37 @@ static void put(const char *text, size_t length)
         close(fd);
 }
 
+/* The C library takes a lock to know the local time, which a fork does not give back. */
+static pthread_mutex_t stamping = PTHREAD_MUTEX_INITIALIZER;
+
+static void stamp_now(char *to, size_t size)
+{
+    time_t now = time(NULL);
+    struct tm local;
+
+    pthread_mutex_lock(&stamping);
+    strftime(to, size, "%Y-%m-%dT%H:%M:%S", localtime_r(&now, &local));
+    pthread_mutex_unlock(&stamping);
+}
+
+void log_lock_all(void)
+{
+    pthread_mutex_lock(&stamping);
+}
+
+void log_unlock_all(void)
+{
+    pthread_mutex_unlock(&stamping);
+}
+
 void log_line(enum log_level level, const char *format, ...)
 {
     int saved_errno = errno;
     char line[1024], stamp[32];
-    struct tm local;
-    time_t now = time(NULL);
     va_list arguments;
     int length, more;
 
-    strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", localtime_r(&now, &local));
+    stamp_now(stamp, sizeof stamp);
     length = snprintf(line, sizeof line, "%s redisroute[%d] %s: ", stamp, (int)getpid(),
                       name_of[level]);
     va_start(arguments, format);

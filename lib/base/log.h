@@ -13,6 +13,10 @@ extern enum log_level log_level;
 void log_open(const char *setting);
 void log_line(enum log_level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Held by the thread that forks, so that the child finds no lock taken, the C library's included. */
+void log_lock_all(void);
+void log_unlock_all(void);
+
 #define log_write(level, ...)                                                                      \
     do {                                                                                           \
         if ((level) <= log_level)                                                                  \

@@ -21,13 +21,24 @@ enum { PEM_MOST = 4 << 20 };
 struct tls_profile {
     _Atomic unsigned references;
     SSL_CTX *context;     /* NULL: broken, or a program's */
-    SSL *prototype;       /* a program's … */
-    pthread_mutex_t lock; /* … duplicated by one thread at a time */
+    SSL *prototype;       /* a program's, duplicated by one thread at a time */
     char *broken;         /* why no connection can be opened */
     char *server_name;    /* empty: none was said */
     struct tls_name *names;
     bool verifies;
 };
+
+static pthread_mutex_t duplicating = PTHREAD_MUTEX_INITIALIZER;
+
+void tls_profile_lock_all(void)
+{
+    pthread_mutex_lock(&duplicating);
+}
+
+void tls_profile_unlock_all(void)
+{
+    pthread_mutex_unlock(&duplicating);
+}
 
 /* --- reading PEM --- */
 
@@ -232,7 +243,6 @@ static struct tls_profile *create(void)
     if (p == NULL)
         return NULL;
     atomic_store(&p->references, 1);
-    pthread_mutex_init(&p->lock, NULL);
     return p;
 }
 
@@ -338,7 +348,6 @@ void tls_profile_unref(struct tls_profile *p)
         free(p->names);
         p->names = next;
     }
-    pthread_mutex_destroy(&p->lock);
     free(p->server_name);
     free(p->broken);
     free(p);
@@ -367,9 +376,9 @@ static SSL *duplicate(const struct openssl *ssl, struct tls_profile *p)
 {
     SSL *made;
 
-    pthread_mutex_lock(&p->lock);
+    pthread_mutex_lock(&duplicating);
     made = ssl->SSL_dup(p->prototype);
-    pthread_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&duplicating);
     if (made == NULL)
         return NULL;
     ssl->SSL_ctrl(made, SSL_CTRL_MODE,

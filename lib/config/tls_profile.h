@@ -68,4 +68,8 @@ struct ssl_st *tls_profile_begin(const struct tls_profile *, const char *host, c
 bool tls_profile_accepts(const struct tls_profile *, struct x509_st *certificate, const char *host,
                          const char *dialled, char *why, size_t why_size);
 
+/* Held by the thread that forks, so that the child finds no lock taken. */
+void tls_profile_lock_all(void);
+void tls_profile_unlock_all(void);
+
 #endif

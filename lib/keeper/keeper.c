@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "config/config.h"
+#include "config/tls_profile.h"
 #include "keeper/audit_file.h"
 #include "keeper/forward.h"
 #include "keeper/refresh.h"
@@ -181,10 +183,14 @@ static void before_fork(void)
     seen_scripts_lock_all();
     audit_lock_all();
     resolver_lock_all();
+    tls_profile_lock_all();
+    log_lock_all();
 }
 
 static void unlock_all(void)
 {
+    log_unlock_all();
+    tls_profile_unlock_all();
     audit_unlock_all();
     seen_scripts_unlock_all();
     mirror_unlock_all();

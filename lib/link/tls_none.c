@@ -80,3 +80,11 @@ void tls_end(struct link *link)
 {
     (void)link;
 }
+
+void tls_profile_lock_all(void)
+{
+}
+
+void tls_profile_unlock_all(void)
+{
+}
