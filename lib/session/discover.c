@@ -10,6 +10,9 @@ static const char question_of_mode[] = "*1\r\n$5\r\nHELLO\r\n";
 static const char question_of_members[] = "*2\r\n$7\r\nCLUSTER\r\n$5\r\nNODES\r\n";
 static const char question[] = "*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n";
 
+/* … clients: says nothing about what the server is. */
+static const char too_many[] = "-ERR max number";
+
 enum { PATIENCE_MS = 1000 }; /* as long as the keeper waits for nodes that it asks */
 
 static bool is_secure(const struct session *s)
@@ -318,6 +321,8 @@ void discover_reply(struct session *s, const char *reply, size_t length)
     if (!refused && !s->asks_mode && s->learnt == NULL && reply[0] == '*' && learn(s, reply, length))
         return;
     close_probe(s);
+    if (!refused && starts(reply, length, too_many) && ask_next_seed(s))
+        return;
     if (refused) {
         lock(s, until_ms);
     } else if (s->asks_mode) {
@@ -331,7 +336,7 @@ void discover_reply(struct session *s, const char *reply, size_t length)
         lock(s, 0);
     } else {
         /* Too many clients says nothing about what the server is. */
-        find_plain(s, !starts(reply, length, "-ERR max number"));
+        find_plain(s, !starts(reply, length, too_many));
     }
     plan_input(s);
 }

@@ -147,14 +147,22 @@ START_TEST(test_any_endpoint_will_do_asynchronously)
 }
 END_TEST
 
-/* It accepts connections, but says nothing: as one that is stopped, or in a long script. */
-START_TEST(test_an_endpoint_that_is_silent)
+/* It accepts connections, but says nothing, as one that is stopped or in a long script; or has no
+ * room for one more client; or hangs up. */
+static const struct fake_rule no_answers[] = {
+    {.action = FAKE_SILENCE},
+    {.action = FAKE_SILENCE}, /* once more, by another policy */
+    {.action = FAKE_CLOSE, .reply = "-ERR max number of clients reached\r\n"},
+    {.action = FAKE_CLOSE},
+};
+
+START_TEST(test_an_endpoint_that_does_not_answer)
 {
     struct fake_node *silent = fake_node_start();
     redisContext *c;
 
-    fake_node_on(silent, "*", (struct fake_rule){.action = FAKE_SILENCE});
-    fake_node_on(silent, "CLUSTER SLOTS", (struct fake_rule){.action = FAKE_SILENCE});
+    fake_node_on(silent, "*", no_answers[_i]);
+    fake_node_on(silent, "CLUSTER SLOTS", no_answers[_i]);
     config_begin();
     config_write("listeners:\n- address: %s:%d\n  redis_proxy:\n"
                  "    settings: {op_timeout: 30s, read_policy: %s}\n"
@@ -551,7 +559,8 @@ int main(void)
 
     tcase_add_test(tc, test_any_endpoint_will_do);
     tcase_add_loop_test(tc, test_any_endpoint_will_do_asynchronously, 0, LOOP_KINDS);
-    tcase_add_loop_test(tc, test_an_endpoint_that_is_silent, 0, 2);
+    tcase_add_loop_test(tc, test_an_endpoint_that_does_not_answer, 0,
+                        sizeof no_answers / sizeof no_answers[0]);
     tcase_add_test(tc, test_read_policy_and_statistics);
     tcase_add_test(tc, test_a_single_server_is_read_whatever_the_policy);
     tcase_add_loop_test(tc, test_zones_of_nodes, 0, sizeof zones / sizeof zones[0]);
