@@ -285,6 +285,8 @@ START_TEST(test_file_of_a_child)
         redisContext *own = connect_target(TARGET_CLUSTER);
 
         EXPECT(own, "OK", "SET key v");
+        redisFree(own);
+        redisFree(c);
         exit(0);
     }
     MUST(waitpid(child, &status, 0) == child && status == 0);
