@@ -460,6 +460,8 @@ static void read_first(void)
         log_write(LOG_ERROR, "%s; it is as if there were no configuration file", complaint.text);
         complaint.text[0] = '\0';
         config = make("", ENVIRONMENT_FIRST, &complaint);
+        if (config != NULL)
+            config->is_makeshift = true;
     } else {
         sum_in_force = config->sum;
     }

@@ -135,6 +135,7 @@ enum config_descriptor {
 
 struct config {
     bool off; /* REDISROUTE_OFF=1: hiredis as it was */
+    bool is_makeshift; /* what was to be read at first was refused: there is nothing of it in here */
     int descriptor; /* enum config_descriptor */
     bool background_thread;
     int64_t op_timeout_ms; /* 0: none */

@@ -264,6 +264,7 @@ static void register_once(void)
     cluster_set_alarm(on_alarm);
     lead_set_alarm(on_alarm);
     replay_configure(on_alarm);
+    reload_configure();
     report_configure();
 }
 

@@ -68,6 +68,11 @@ static struct look look(void)
     return l;
 }
 
+void reload_configure(void)
+{
+    stats_add(config_get()->is_makeshift ? STATS_CONFIG_REFUSED : STATS_CONFIG_IN_FORCE, 1);
+}
+
 static void put_in_force(void (*wake)(void))
 {
     replay_configure(wake);
@@ -82,11 +87,13 @@ static void reload(void (*wake)(void))
 
     switch (config_reload(&complaint)) {
     case 1:
+        stats_add(STATS_CONFIG_IN_FORCE, 1);
         scout_configure(config_get());
         put_in_force(wake);
         config_say_active(config_get());
         break;
     case -1:
+        stats_add(STATS_CONFIG_REFUSED, 1);
         log_write(LOG_ERROR, "%s; what was in force stays", complaint.text);
         break;
     default:

@@ -8,6 +8,8 @@
 
 /* There is a file to look at: the keeper has to run. Any thread. */
 bool reload_is_wanted(void);
+/* Counts the version that the process has begun with. Once. */
+void reload_configure(void);
 /* Looks when it is time, with no lock held. Returns the next such moment, -1 for never. */
 int64_t reload_advance(int64_t now_ms, void (*wake)(void));
 

@@ -102,6 +102,8 @@ static const struct family families[] = {
      STATS_RETRIES},
     {"redisroute_waits_total", "Commands that were sent once more after a pause.", NULL,
      STATS_WAITS, STATS_WAITS},
+    {"redisroute_configurations_total", "Versions of the configuration that were read.", "result",
+     STATS_CONFIG_IN_FORCE, STATS_CONFIG_REFUSED},
     {"redisroute_mirrored_total", "Commands for the mirror, and what became of them.", "result",
      STATS_MIRROR_QUEUED, STATS_MIRROR_DROPPED_EXIT},
 };
@@ -123,6 +125,8 @@ static const char *const label_of[] = {
     [STATS_LINKS_LOST] = "lost",
     [STATS_LINKS_FAILED] = "failed",
     [STATS_LINKS_DELAYED] = "delayed",
+    [STATS_CONFIG_IN_FORCE] = "in_force",
+    [STATS_CONFIG_REFUSED] = "refused",
     [STATS_MIRROR_QUEUED] = "queued",
     [STATS_MIRROR_SENT] = "sent",
     [STATS_MIRROR_REFUSED] = "refused",

@@ -32,6 +32,8 @@ enum stats_counter {
     STATS_LINKS_DELAYED, /* that were to be opened anew, and waited for a token of their node */
     STATS_RETRIES,       /* commands sent once more: refused, or on a connection that was lost */
     STATS_WAITS,         /* … after a pause */
+    STATS_CONFIG_IN_FORCE, /* versions of the configuration that were put in force, … */
+    STATS_CONFIG_REFUSED,  /* … and that were not */
     STATS_MIRROR_QUEUED, /* in the order of enum mirror_count */
     STATS_MIRROR_SENT,
     STATS_MIRROR_REFUSED,

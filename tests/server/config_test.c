@@ -18,6 +18,7 @@
 #include "../support/fake_node.h"
 #include "../support/loop.h"
 #include "../support/server.h"
+#include "../support/statistic.h"
 #include "../support/suite.h"
 #include "../support/target.h"
 #include "../support/until.h"
@@ -110,6 +111,11 @@ static redisContext *dial(const char *host)
 static long calls(int node, const char *command)
 {
     return server_calls(cluster_server(cluster, node), command);
+}
+
+static unsigned long long versions(const char *result)
+{
+    return statistic("redisroute_configurations_total", result);
 }
 
 /* --- what a file says --- */
@@ -342,6 +348,8 @@ START_TEST(test_a_bad_file_at_the_start)
     EXPECT(c, "OK", "SET %s v", key);
     EXPECT(c, "v", "GET %s", key);
     ck_assert(config_log_says("redisroute.yaml:1:14: read_policy: \"SLAVE\" is not one of MASTER"));
+    ck_assert_uint_eq(versions("refused"), 1);
+    ck_assert_uint_eq(versions("in_force"), 0);
     redisFree(c);
     config_end();
 }
@@ -452,6 +460,8 @@ START_TEST(test_a_bad_version_changes_nothing)
     ck_assert_int_eq(calls(MASTERS, "get"), reads + 1);
     listen_with(", read_policy: NONE", "");
     UNTIL(config_log_says("settings.read_policy: \"NONE\" is not one of"));
+    ck_assert_uint_eq(versions("refused"), 1);
+    ck_assert_uint_eq(versions("in_force"), 1);
     freeReplyObject(redisCommand(c, "GET %s", key));
     ck_assert_int_eq(calls(MASTERS, "get"), reads + 2);
     listen_with(", read_policy: MASTER", "");
@@ -460,6 +470,8 @@ START_TEST(test_a_bad_version_changes_nothing)
         freeReplyObject(redisCommand(c, "GET %s", key));
         ck_assert(now_ms() < limit);
     }
+    ck_assert_uint_eq(versions("refused"), 1);
+    ck_assert_uint_eq(versions("in_force"), 2);
     redisFree(c);
     config_end();
 }

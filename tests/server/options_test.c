@@ -19,6 +19,7 @@
 #include "../support/fake_node.h"
 #include "../support/loop.h"
 #include "../support/silent_host.h"
+#include "../support/statistic.h"
 #include "../support/suite.h"
 #include "../support/target.h"
 #include "../support/until.h"
@@ -154,18 +155,9 @@ START_TEST(test_keep_alive)
 }
 END_TEST
 
-static int find_failed(void *data, const char *name, const char *labels, unsigned long long value)
-{
-    if (strstr(name, "links_total") && strstr(labels, "failed"))
-        *(unsigned long long *)data = value;
-    return 0;
-}
-
 static unsigned long long failed_connections(void)
 {
-    unsigned long long value = 0;
-    redisRouteEachStat(find_failed, &value);
-    return value;
+    return statistic("redisroute_links_total", "failed");
 }
 
 /* The node that is dialled is there; the one that has the key does not answer. */

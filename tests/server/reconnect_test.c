@@ -23,6 +23,7 @@
 #include "../support/die.h"
 #include "../support/expect.h"
 #include "../support/loop.h"
+#include "../support/statistic.h"
 #include "../support/suite.h"
 #include "../support/target.h"
 #include "../support/until.h"
@@ -242,18 +243,9 @@ static void expect_counters_add_up(void)
     }
 }
 
-static int stat_of(void *data, const char *name, const char *labels, unsigned long long value)
-{
-    if (!strcmp(name, "redisroute_links_total") && strstr(labels, "delayed"))
-        *(unsigned long long *)data = value;
-    return 0;
-}
-
 static unsigned long long delayed(void)
 {
-    unsigned long long value = 0;
-    redisRouteEachStat(stat_of, &value);
-    return value;
+    return statistic("redisroute_links_total", "delayed");
 }
 
 /* All find out in the same moment that the server was restarted: by their next command. */

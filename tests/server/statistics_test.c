@@ -15,6 +15,7 @@
 #include "../support/expect.h"
 #include "../support/loop.h"
 #include "../support/server.h"
+#include "../support/statistic.h"
 #include "../support/suite.h"
 #include "../support/target.h"
 #include "../support/until.h"
@@ -22,36 +23,13 @@
 
 enum { COMMANDS = 200, THREADS = 4 };
 
-struct wanted {
-    const char *name, *labels;
-    unsigned long long sum;
-};
-
-static int add_matching(void *data, const char *name, const char *labels, unsigned long long value)
-{
-    struct wanted *wanted = data;
-
-    if (!strcmp(name, wanted->name) && strstr(labels, wanted->labels))
-        wanted->sum += value;
-    return 0;
-}
-
-/* The sum of the numbers of that name whose labels have that in them. */
-static unsigned long long stat(const char *name, const char *labels)
-{
-    struct wanted wanted = {.name = name, .labels = labels};
-
-    ck_assert_int_eq(redisRouteEachStat(add_matching, &wanted), 0);
-    return wanted.sum;
-}
-
 static unsigned long long commands(const char *what, const char *command)
 {
     char name[64], labels[64];
 
     snprintf(name, sizeof name, "redisroute_commands%s_total", what);
     snprintf(labels, sizeof labels, "command=\"%s\"", command);
-    return stat(name, labels);
+    return statistic(name, labels);
 }
 
 static long calls_at_servers(const char *command)
@@ -101,13 +79,13 @@ START_TEST(test_commands_are_those_that_the_servers_counted)
     ck_assert_uint_eq(commands("_failure", "unknown"), 1);
     ck_assert_uint_eq(commands("", "mget"), 1);
     snprintf(cluster, sizeof cluster, "cluster=\"127.0.0.1:%d\"", target_port(TARGET_CLUSTER));
-    ck_assert_uint_eq(stat("redisroute_commands_total", cluster), 2 * COMMANDS + 3 + 1 + 1);
-    ck_assert_uint_eq(stat("redisroute_command_latency_microseconds_count", "command=\"get\""),
+    ck_assert_uint_eq(statistic("redisroute_commands_total", cluster), 2 * COMMANDS + 3 + 1 + 1);
+    ck_assert_uint_eq(statistic("redisroute_command_latency_microseconds_count", "command=\"get\""),
                       COMMANDS);
     ck_assert_uint_eq(
-        stat("redisroute_command_latency_microseconds_bucket", "command=\"get\",le=\"+Inf\""),
+        statistic("redisroute_command_latency_microseconds_bucket", "command=\"get\",le=\"+Inf\""),
         COMMANDS);
-    ck_assert_uint_gt(stat("redisroute_command_latency_microseconds_sum", "command=\"set\""), 0);
+    ck_assert_uint_gt(statistic("redisroute_command_latency_microseconds_sum", "command=\"set\""), 0);
     redisRouteSetCommandStats(0);
     some_commands(c);
     ck_assert_uint_eq(commands("", "set"), COMMANDS);
@@ -131,7 +109,7 @@ START_TEST(test_transactions_scripts_and_blocking_commands)
     ck_assert_uint_eq(commands("_success", "exec"), 1);
     ck_assert_uint_eq(commands("", "eval"), 1);
     ck_assert_uint_eq(commands("", "blpop"), 1);
-    ck_assert_uint_ge(stat("redisroute_command_latency_microseconds_sum", "command=\"blpop\""),
+    ck_assert_uint_ge(statistic("redisroute_command_latency_microseconds_sum", "command=\"blpop\""),
                       50000);
     redisFree(c);
 }
@@ -190,16 +168,16 @@ START_TEST(test_redirections)
     int to = (from + 1) % cluster_masters(target_cluster());
 
     EXPECT(c, "OK", "SET wanderer v");
-    ck_assert_uint_eq(stat("redisroute_redirects_total", "moved"), 0);
-    ck_assert_uint_ge(stat("redisroute_links_total", "opened"), 1);
+    ck_assert_uint_eq(statistic("redisroute_redirects_total", "moved"), 0);
+    ck_assert_uint_ge(statistic("redisroute_links_total", "opened"), 1);
     cluster_migrate(target_cluster(), slot, from, to);
     EXPECT(c, "v", "GET wanderer");
-    ck_assert_uint_eq(stat("redisroute_redirects_total", "kind=\"moved\""), 1);
-    ck_assert_uint_eq(stat("redisroute_retries_total", ""), 1);
+    ck_assert_uint_eq(statistic("redisroute_redirects_total", "kind=\"moved\""), 1);
+    ck_assert_uint_eq(statistic("redisroute_retries_total", ""), 1);
     cluster_migrate_begin(target_cluster(), slot, to, from);
     EXPECT(c, "(nil)", "GET {wanderer}nothing");
-    ck_assert_uint_eq(stat("redisroute_redirects_total", "kind=\"ask\""), 1);
-    UNTIL(stat("redisroute_topology_refreshes_total", "success") > 0);
+    ck_assert_uint_eq(statistic("redisroute_redirects_total", "kind=\"ask\""), 1);
+    UNTIL(statistic("redisroute_topology_refreshes_total", "success") > 0);
     redisFree(c);
 }
 END_TEST
@@ -209,11 +187,11 @@ START_TEST(test_lost_connections)
     redisContext *c = connect_target(TARGET_CLUSTER);
 
     EXPECT(c, "OK", "SET key v");
-    ck_assert_uint_eq(stat("redisroute_links_total", "event=\"lost\""), 0);
+    ck_assert_uint_eq(statistic("redisroute_links_total", "event=\"lost\""), 0);
     for (int i = 0; i < cluster_size(target_cluster()); i++)
         free(cluster_command(target_cluster(), i, "CLIENT KILL TYPE normal SKIPME yes"));
     EXPECT(c, "v", "GET key");
-    ck_assert_uint_ge(stat("redisroute_links_total", "event=\"lost\""), 1);
+    ck_assert_uint_ge(statistic("redisroute_links_total", "event=\"lost\""), 1);
     redisFree(c);
 }
 END_TEST
