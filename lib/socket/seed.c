@@ -16,7 +16,7 @@
 #include "link/resolver.h"
 #include "route/cluster.h"
 
-enum { TRIED_MOST = 16, ASYNC_MS = 100 };
+enum { TRIED_MOST = 16, ASYNC_MS = 100, ALIVE_WITHIN_MS = 100 };
 
 struct candidate {
     struct sockaddr_storage address;
@@ -183,8 +183,52 @@ static const struct config_listener *listener_of(const struct seed *seed)
 
     if (config_get()->listeners == NULL ||
         !text_of((const struct sockaddr *)&seed->dialled, seed->dialled_length, host, &port))
-        return NULL;
+        return &config_get()->elsewhere;
     return config_listener(config_get(), host, port);
+}
+
+/* Nodes that the cluster itself does not call dead. */
+static void look_up_living(struct cluster *cluster, const struct topology *t,
+                           const struct seed_wishes *wishes, struct candidates *to)
+{
+    to->count = 0;
+    for (uint16_t i = 0; i < t->node_count && to->count < TRIED_MOST; i++) {
+        const struct config_address node = {.host = t->nodes[i].host, .port = t->nodes[i].port};
+
+        if (!cluster_is_dead(cluster, node.host, node.port))
+            (void)look_up(&node, wishes, to);
+    }
+}
+
+/* NULL: the dialled address is none of a node that its cluster calls dead. */
+static struct cluster *cluster_of_dead(const struct seed *seed)
+{
+    char host[INET6_ADDRSTRLEN];
+    uint16_t port;
+    struct cluster *cluster = NULL;
+
+    if (text_of((const struct sockaddr *)&seed->dialled, seed->dialled_length, host, &port))
+        cluster = cluster_find(host, port, config_get()->tls.profile != NULL);
+    return cluster != NULL && cluster_is_dead(cluster, host, port) ? cluster : NULL;
+}
+
+/* A cluster may as well be reached by another node than a dead one. Which is alive is tried, since
+ * not everything that is dead is known to be. */
+static void pass_by_dead(struct seed *seed, struct cluster *cluster,
+                         const struct seed_wishes *wishes)
+{
+    struct candidates living;
+    uint64_t version;
+    struct topology *t = cluster_topology(cluster, &version);
+    int winner;
+
+    look_up_living(cluster, t, wishes, &living);
+    winner = race(living.list, living.count, ALIVE_WITHIN_MS);
+    if (winner >= 0) {
+        seed->address = living.list[winner].address;
+        seed->length = living.list[winner].length;
+    }
+    topology_unref(t);
 }
 
 static bool is_bound(int fd)
@@ -202,6 +246,7 @@ bool seed_choose(struct seed *seed, const struct sockaddr *dialled, socklen_t le
 {
     struct seed_wishes wishes = {.family = dialled->sa_family, .async = async};
     const struct config_listener *listener;
+    struct cluster *dead_of;
     int error = errno;
 
     if (length > sizeof seed->dialled)
@@ -210,12 +255,15 @@ bool seed_choose(struct seed *seed, const struct sockaddr *dialled, socklen_t le
     memcpy(&seed->dialled, dialled, length);
     memcpy(&seed->address, dialled, length);
     listener = listener_of(seed);
-    if (listener == NULL || listener->cluster == NULL)
+    dead_of = listener->cluster == NULL ? cluster_of_dead(seed) : NULL;
+    if (listener->cluster == NULL && dead_of == NULL)
         return true;
     wishes.bound = is_bound(fd);
     wishes.limit_ms = seed_limit_ms(listener, async);
-    /* Where no name is known, the dialled address may be right after all. */
-    seed->pending = seed_choose_of(seed, listener->cluster, &wishes) == SEED_PENDING;
+    if (dead_of != NULL)
+        pass_by_dead(seed, dead_of, &wishes);
+    else /* where no name is known, the dialled address may be right after all */
+        seed->pending = seed_choose_of(seed, listener->cluster, &wishes) == SEED_PENDING;
     errno = error;
     return true;
 }
@@ -225,7 +273,7 @@ enum seed_result seed_choose_again(struct seed *seed)
     const struct config_listener *listener = listener_of(seed);
     struct seed_wishes wishes = {.family = seed->dialled.ss_family, .async = true};
 
-    if (listener == NULL || listener->cluster == NULL)
+    if (listener->cluster == NULL)
         return SEED_NONE;
     wishes.limit_ms = seed_limit_ms(listener, true);
     return seed_choose_of(seed, listener->cluster, &wishes);

@@ -1,6 +1,6 @@
 /* A seed: where a connection goes that the program dials. That is the dialled address, unless the
- * configuration has a listener there whose cluster has endpoints: then any of those that is alive.
- */
+ * configuration has a listener there whose cluster has endpoints: then any of those that is alive;
+ * or unless it is a node that its cluster calls dead: then any other that is alive. */
 #ifndef REDISROUTE_SOCKET_SEED_H
 #define REDISROUTE_SOCKET_SEED_H
 

@@ -471,6 +471,44 @@ static void run_async_batch(struct async_load *load)
     LOOP_UNTIL(load->client.loop, load->outstanding == 0);
 }
 
+static bool is_reached(int port)
+{
+    redisContext *c = redisConnect("127.0.0.1", port);
+    bool reached = c->err == 0;
+    redisFree(c);
+    return reached;
+}
+
+/* Programs dial what they were told to dial, also while that node is dead: a process that knows its
+ * cluster gets there by another. */
+START_TEST(test_a_dead_node_is_dialled)
+{
+    int port = cluster_port(cluster, DEAD);
+    struct async_load load = {.outstanding = 0};
+    redisContext *before = connect_port(port), *c;
+    run_batch(before);
+    cluster_signal(cluster, DEAD, SIGKILL);
+    cluster_await_failover(cluster, DEAD);
+    run_batch(before);
+    UNTIL(is_reached(port));
+    c = connect_port(port);
+    ck_assert_int_eq(run_batch(c), 0);
+    async_open(&load.client, loop_create(0), port);
+    load.client.data = &load;
+    run_async_batch(&load);
+    ck_assert_int_eq(load.failed, 0);
+    redisFree(before);
+    ck_assert(is_reached(port));
+    cluster_restart(cluster, DEAD);
+    ck_assert_int_eq(run_batch(c), 0);
+    run_async_batch(&load);
+    ck_assert_int_eq(load.failed, 0);
+    async_close(&load.client);
+    loop_destroy(load.client.loop);
+    redisFree(c);
+}
+END_TEST
+
 START_TEST(test_an_asynchronous_context_through_a_failover)
 {
     struct killer killer;
@@ -546,6 +584,7 @@ int main(void)
     tc = add_case(suite, "asynchronous", setup);
     tcase_add_loop_test(tc, test_an_asynchronous_context_through_a_failover, 0, 2 * LOOP_KINDS);
     tcase_add_test(tc, test_a_dialled_node_that_falls_silent_asynchronously);
+    tcase_add_test(tc, test_a_dead_node_is_dialled);
     tc = add_case(suite, "full coverage", setup_full_coverage);
     tcase_add_loop_test(tc, test_full_coverage_is_waited_out_one_command_at_a_time, 0, 2);
     tc = add_case(suite, "no replicas", setup_no_replicas);
