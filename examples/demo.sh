@@ -142,18 +142,25 @@ cluster_wait_until are_replicas_named
 write_config REPLICA
 sed 's/^/  /' "$work/config.yaml"
 monitor_all
-REDISROUTE_CONFIG=$work/config.yaml LD_PRELOAD=$PWD/$preload "$work/demo" 127.0.0.1 "$first"
+export REDISROUTE_CONFIG=$work/config.yaml
+LD_PRELOAD=$PWD/$preload "$work/demo" 127.0.0.1 "$first"
+echo "  … and nine times more"
+for _ in {2..10}; do
+    LD_PRELOAD=$PWD/$preload "$work/demo" 127.0.0.1 "$first" >/dev/null
+done
 replica=$(replica_of "$first")
-cluster_wait_until has_executed_more "$mirror_port" SET h 0
+cluster_wait_until has_executed_more "$mirror_port" SET h 9
+cluster_wait_until has_executed_more "$replica" GET b 9
+cluster_wait_until has_executed_more "$first" SET b 9
 echo "  GET b, as MONITOR shows it: $(executed "$first" GET b) at its master, $(executed "$replica" GET b) at the replica"
 echo "  SET b: $(executed "$first" SET b) at its master"
 echo "  the mirror: $(grep -ci '"SET"' "$work/monitor.$mirror_port") SET, $(grep -ci '"GET"' "$work/monitor.$mirror_port" || true) GET"
-[ "$(executed "$first" GET b) $(executed "$replica" GET b) $(executed "$first" SET b)" = "0 1 1" ]
-[ "$(grep -ci '"SET"' "$work/monitor.$mirror_port")" = 8 ]
+[ "$(executed "$first" GET b) $(executed "$replica" GET b) $(executed "$first" SET b)" = "0 10 10" ]
+[ "$(grep -ci '"SET"' "$work/monitor.$mirror_port")" = 80 ]
 [ "$(grep -ci '"GET"' "$work/monitor.$mirror_port")" = 0 ]
 
 say "The file changes while a program runs: REPLICA becomes MASTER"
-REDISROUTE_CONFIG=$work/config.yaml LD_PRELOAD=$PWD/$preload "$work/loop" 127.0.0.1 "$first" f >"$work/loop.log" &
+LD_PRELOAD=$PWD/$preload "$work/loop" 127.0.0.1 "$first" f >"$work/loop.log" &
 loop=$!
 cluster_wait_until has_executed_more "$replica" GET f 10
 echo "  GET f until now: $(executed "$first" GET f) at its master, $(executed "$replica" GET f) at the replica"
