@@ -71,7 +71,7 @@ export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=second_deadlock_stack=1:atexit_sleep_ms=50
 
 # Most tests wait for servers most of the time; less so with sanitizers.
-side_by_side=$(($(nproc) + 2))
+side_by_side=$(($(nproc) + 3))
 
 passed=0
 failed=0
@@ -184,7 +184,7 @@ if [ "$here" ]; then
     run_valkey
 fi
 if [ "$here" ] && [ "$sanitize" ]; then
-    side_by_side=$(($(nproc) + 1))
+    side_by_side=$(($(nproc) + 2))
     run_build addresses -DREDISROUTE_SANITIZE=address,undefined -- -L '^(unit|sim|server)$'
     run_build threads -DREDISROUTE_SANITIZE=thread -- -L '^threads$'
 fi
