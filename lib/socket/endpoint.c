@@ -1,9 +1,7 @@
 #include "socket/endpoint.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -16,9 +14,9 @@
 #include "session/front.h"
 #include "socket/endpoint_state.h"
 #include "socket/face.h"
-#include "socket/inner.h"
 #include "socket/pump.h"
 #include "socket/replace.h"
+#include "socket/sockaddr.h"
 #include "socket/words.h"
 
 /* How long a close waits at most: for what could not be sent yet, and for answers, so
@@ -33,51 +31,7 @@ static const struct patience patience_of[] = {
     [ENDPOINT_NONBLOCK] = {500, 50},
 };
 
-static bool address_text(const struct sockaddr *address, char host[INET6_ADDRSTRLEN],
-                         uint16_t *port)
-{
-    if (address->sa_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)address;
-
-        *port = ntohs(in->sin_port);
-        return inet_ntop(AF_INET, &in->sin_addr, host, INET6_ADDRSTRLEN) != NULL;
-    }
-    if (address->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)address;
-
-        *port = ntohs(in6->sin6_port);
-        return inet_ntop(AF_INET6, &in6->sin6_addr, host, INET6_ADDRSTRLEN) != NULL;
-    }
-    return false;
-}
-
 /* --- making --- */
-
-/* What the configuration says of connections to the dialled address. */
-static void configure(struct session_settings *settings)
-{
-    const struct config *config = config_get();
-    const struct config_listener *l =
-        config_listener(config, settings->dialled_host, settings->dialled_port);
-
-    settings->op_timeout_ms = l->op_timeout_ms;
-    settings->failover_timeout_ms = l->failover_timeout_ms;
-    settings->connect_timeout_ms = l->connect_timeout_ms;
-    settings->link_idle_timeout_ms = config->link_idle_timeout_ms;
-    settings->reconnect = l->reconnect;
-    settings->read_policy = (enum read_policy)l->read_policy;
-    settings->read_your_writes_ms = config->read_your_writes_ms;
-    settings->zone = config->zone;
-    settings->no_redirection = !l->redirection;
-    settings->logins = config->off ? NULL : l->logins;
-    settings->mirrors = l->mirrors;
-    settings->tls = l->tls;
-    settings->refresh = (struct config_refresh){.redirect_threshold = -1};
-    if (l->cluster != NULL)
-        settings->refresh = l->cluster->refresh;
-    settings->seeds = l->cluster;
-    settings->has_routes = !config->off && config_has_routes(l);
-}
 
 struct link *endpoint_home(const struct endpoint *ep)
 {
@@ -97,131 +51,12 @@ bool endpoint_is_connecting(const struct endpoint *ep)
     return home != NULL && home->state == LINK_CONNECTING;
 }
 
-/* Keys of connections to this address have several clusters. */
-static bool has_routes(const struct sockaddr *address)
-{
-    const struct config *config = config_get();
-    char host[INET6_ADDRSTRLEN];
-    uint16_t port;
-
-    return !config->off && config->listeners != NULL &&
-           address_text(address, host, &port) &&
-           config_has_routes(config_listener(config, host, port));
-}
-
-static struct session *create_front(struct session_settings *settings)
-{
-    struct cluster *upstreams = upstreams_cluster(settings->dialled_host, settings->dialled_port);
-    struct session *s;
-    struct topology *t;
-    uint64_t version;
-
-    if (upstreams == NULL)
-        return NULL;
-    t = cluster_topology(upstreams, &version);
-    settings->host = UPSTREAM_HOST;
-    settings->port = (uint16_t)(t->upstreams->own + 1);
-    topology_unref(t);
-    settings->configure = inner_configure_front;
-    inner_configure_front(settings);
-    s = session_create(settings);
-    if (s != NULL && !front_begin(s, upstreams)) {
-        session_destroy(s);
-        s = NULL;
-    }
-    return s;
-}
-
-/* The program's own connection is that of the first inner session. */
-static bool connect_front(struct endpoint *ep)
-{
-    struct session *s = ep->session;
-    const struct seed seed = {.address = ep->seed,
-                              .length = ep->seed_length,
-                              .name = ep->name,
-                              .cluster = ep->seed_cluster};
-
-    if (!inner_open_at(ep, s->home, &seed))
-        return false;
-    session_link_opened(s, s->home);
-    return true;
-}
-
-struct session *endpoint_create_session(const struct endpoint *ep, bool is_seen)
-{
-    char host[INET6_ADDRSTRLEN];
-    struct session_settings settings = {.host = host,
-                                        .clock = clock_now_ms,
-                                        .configure = configure,
-                                        .led_by = ep->seed_cluster,
-                                        .is_seen = is_seen};
-    struct session *s;
-
-    address_text((const struct sockaddr *)&ep->address, settings.dialled_host,
-                 &settings.dialled_port);
-    if (has_routes((const struct sockaddr *)&ep->address))
-        return create_front(&settings);
-    address_text((const struct sockaddr *)&ep->seed, host, &settings.port);
-    configure(&settings);
-    settings.name = ep->name != NULL && resolver_is_name(ep->name) ? ep->name : NULL;
-    settings.tls_dialled = ep->name;
-    settings.tls_is_own = ep->own_tls != NULL;
-    if (settings.tls_is_own)
-        settings.tls = ep->own_tls;
-    s = session_create(&settings);
-    if (s == NULL)
-        return NULL;
-    s->home->address = ep->seed;
-    s->home->address_length = ep->seed_length;
-    return s;
-}
-
-static bool make_session(struct endpoint *ep)
-{
-    keeper_prepare();
-    ep->session = endpoint_create_session(ep, false);
-    if (ep->session == NULL)
-        return false;
-    ep->session->fd = ep->fd;
-    if (ep->session->front != NULL)
-        return ep->awaits_seed || connect_front(ep);
-    if (ep->awaits_seed)
-        session_await_home(ep->session);
-    return true;
-}
-
-static int64_t handshake_by_ms(const struct endpoint *ep, const struct session *s)
-{
-    return clock_now_ms() + (ep->wire.connect_timeout_ms > 0 ? ep->wire.connect_timeout_ms
-                                                             : s->settings.connect_timeout_ms);
-}
-
-/* A socket of the program's becomes the link to the dialled node: connected, or `connecting`. With
- * TLS that takes a handshake. */
-static void adopt_home(struct endpoint *ep, int fd, bool connecting)
-{
-    struct link *home = endpoint_home(ep);
-    enum wire_result r;
-
-    home->session = ep->session->front != NULL ? ep->session->home->inner : ep->session;
-    ep->wire.tls = home->session->settings.tls;
-    ep->wire.tls_dialled = home->session->settings.tls_dialled;
-    r = wire_adopt(home, fd, &ep->wire);
-    keeper_watch(home, NULL);
-    home->state = connecting || r != WIRE_DONE ? LINK_CONNECTING : LINK_UP;
-    home->connect_by_ms = -1; /* hiredis sets no limit here */
-    if (r == WIRE_AGAIN)
-        home->connect_by_ms = handshake_by_ms(ep, home->session);
-    else if (r == WIRE_LOST)
-        session_end(home->session, home->error);
-}
-
 static bool is_secured(const struct sockaddr *dialled)
 {
     char host[INET6_ADDRSTRLEN];
     uint16_t port;
 
-    return address_text(dialled, host, &port) &&
+    return sockaddr_text(dialled, host, &port) &&
            config_listener(config_get(), host, port)->tls != NULL;
 }
 
@@ -232,7 +67,7 @@ static bool plain_by_now(const struct sockaddr *address)
     uint16_t port;
     int64_t now = clock_now_ms();
 
-    return !address_text(address, host, &port) || cluster_is_plain(host, port, false, now) ||
+    return !sockaddr_text(address, host, &port) || cluster_is_plain(host, port, false, now) ||
            cluster_is_plain(host, port, true, now);
 }
 
@@ -242,7 +77,7 @@ static bool logs_in(const struct seed *seed)
     char host[INET6_ADDRSTRLEN];
     uint16_t port;
 
-    return address_text((const struct sockaddr *)&seed->dialled, host, &port) &&
+    return sockaddr_text((const struct sockaddr *)&seed->dialled, host, &port) &&
            config_listener(config_get(), host, port)->logins != NULL;
 }
 
@@ -275,7 +110,7 @@ static bool become_poller(struct endpoint *ep)
         return false;
     }
     poller_set_descriptor(ep->poller, ep->fd);
-    adopt_home(ep, real, true);
+    endpoint_adopt_home(ep, real, true);
     poller_want(ep->poller, home, POLLER_WRITABLE);
     return true;
 }
@@ -295,7 +130,7 @@ static bool become_pair(struct endpoint *ep)
     if (ep->awaits_seed)
         session_open_home(ep->session); /* by the pump, when it is known where */
     else
-        adopt_home(ep, real, true);
+        endpoint_adopt_home(ep, real, true);
     face_stuff(ep);
     face_forward(ep);
     if (ep->awaits_seed)
@@ -353,7 +188,7 @@ static struct endpoint *create(int fd, const struct seed *seed, const struct wir
     ep->wire = *wire;
     ep->own_tls = tls_profile_ref(wire->tls);
     ep->name = strdup(seed->name);
-    if (ep->name == NULL || (become != NULL && (!make_session(ep) || !become(ep))) ||
+    if (ep->name == NULL || (become != NULL && (!endpoint_make_session(ep) || !become(ep))) ||
         !descriptor_set(fd, ep)) {
         free_endpoint(ep);
         return NULL;
@@ -392,7 +227,7 @@ struct endpoint *endpoint_create(int fd, const struct seed *seed, const struct w
 {
     const struct sockaddr *dialled = (const struct sockaddr *)&seed->dialled;
 
-    if (!seed->pending && !is_secured(dialled) && !logs_in(seed) && !has_routes(dialled) &&
+    if (!seed->pending && !is_secured(dialled) && !logs_in(seed) && !endpoint_has_routes(dialled) &&
         plain_by_now(seed_address(seed)))
         return NULL;
     return create(fd, seed, wire, async ? become_what_is_wanted : NULL);
@@ -513,11 +348,11 @@ static void inherit(struct endpoint *ep)
 /* The first read or write: the socket is the program's connection to the dialled node. */
 static bool begin(struct endpoint *ep)
 {
-    if (!make_session(ep))
+    if (!endpoint_make_session(ep))
         return false;
     ep->wire.alone = endpoint_is_blocking(ep) && !keeper_is_running();
     ep->wire.op_timeout_ms = ep->session->settings.op_timeout_ms;
-    adopt_home(ep, ep->fd, false);
+    endpoint_adopt_home(ep, ep->fd, false);
     if (!endpoint_is_blocking(ep) && endpoint_home(ep)->state == LINK_UP &&
         wire_connected(endpoint_home(ep)) == WIRE_AGAIN)
         endpoint_home(ep)->state = LINK_CONNECTING;
@@ -747,7 +582,7 @@ static int secure_home(struct endpoint *ep)
     if (!tls_begin(home, ep->own_tls, NULL))
         return (int)endpoint_fail(ENOMEM);
     home->state = LINK_CONNECTING;
-    home->connect_by_ms = handshake_by_ms(ep, s);
+    home->connect_by_ms = endpoint_handshake_by_ms(ep, s);
     if (ep->poller != NULL)
         poller_want(ep->poller, home, wire_wants(home));
     return 0;

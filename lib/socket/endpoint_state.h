@@ -1,6 +1,6 @@
 /* What the files of an endpoint know of it, and nobody else: endpoint.c (its life),
- * endpoint_exchange.c (reading, writing and waiting), endpoint_option.c, face.c (the descriptor
- * that the program sees). */
+ * endpoint_session.c (its session), endpoint_exchange.c (reading, writing and waiting),
+ * endpoint_option.c, endpoint_move.c, face.c (the descriptor that the program sees). */
 #ifndef REDISROUTE_SOCKET_ENDPOINT_STATE_H
 #define REDISROUTE_SOCKET_ENDPOINT_STATE_H
 
@@ -55,9 +55,19 @@ void endpoint_step_aside(struct endpoint *);
 
 void endpoint_close_links(struct endpoint *);
 
+/* Keys of connections to this address have several clusters. */
+bool endpoint_has_routes(const struct sockaddr *dialled);
+
 /* A session for the dialled address, to be reached by the seed. NULL: out of memory, or there is no
  * room for the routes. */
 struct session *endpoint_create_session(const struct endpoint *, bool is_seen);
+/* … and it is the endpoint's. False: there is none. */
+bool endpoint_make_session(struct endpoint *);
+/* A socket of the program's becomes the link to the dialled node: connected, or `connecting`. With
+ * TLS that takes a handshake. */
+void endpoint_adopt_home(struct endpoint *, int fd, bool connecting);
+/* When the handshake of a session's home has to be over. */
+int64_t endpoint_handshake_by_ms(const struct endpoint *, const struct session *);
 
 static inline ssize_t endpoint_fail(int error)
 {

@@ -1,13 +1,10 @@
 #include "socket/seed.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,6 +12,7 @@
 #include "config/config.h"
 #include "link/resolver.h"
 #include "route/cluster.h"
+#include "socket/sockaddr.h"
 
 enum { TRIED_MOST = 16, ASYNC_MS = 100, ALIVE_WITHIN_MS = 100 };
 
@@ -34,18 +32,6 @@ static _Thread_local char noted_name[SEED_NAME_SIZE];
 void seed_note_name(const char *name)
 {
     snprintf(noted_name, sizeof noted_name, "%s", name);
-}
-
-static bool text_of(const struct sockaddr *address, socklen_t length, char host[INET6_ADDRSTRLEN],
-                    uint16_t *port)
-{
-    char service[8];
-
-    if (getnameinfo(address, length, host, INET6_ADDRSTRLEN, service, sizeof service,
-                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-        return false;
-    *port = (uint16_t)strtoul(service, NULL, 10);
-    return true;
 }
 
 /* The addresses of one endpoint, the best first. */
@@ -83,7 +69,7 @@ static bool is_known_alive(const struct candidate *c, bool secure)
     uint16_t port;
     struct cluster *cluster;
 
-    if (!text_of((const struct sockaddr *)&c->address, c->length, host, &port))
+    if (!sockaddr_text((const struct sockaddr *)&c->address, host, &port))
         return false;
     cluster = cluster_find(host, port, secure);
     return cluster != NULL && !cluster_is_dead(cluster, host, port);
@@ -182,7 +168,7 @@ static const struct config_listener *listener_of(const struct seed *seed)
     uint16_t port;
 
     if (config_get()->listeners == NULL ||
-        !text_of((const struct sockaddr *)&seed->dialled, seed->dialled_length, host, &port))
+        !sockaddr_text((const struct sockaddr *)&seed->dialled, host, &port))
         return &config_get()->elsewhere;
     return config_listener(config_get(), host, port);
 }
@@ -207,7 +193,7 @@ static struct cluster *cluster_of_dead(const struct seed *seed)
     uint16_t port;
     struct cluster *cluster = NULL;
 
-    if (text_of((const struct sockaddr *)&seed->dialled, seed->dialled_length, host, &port))
+    if (sockaddr_text((const struct sockaddr *)&seed->dialled, host, &port))
         cluster = cluster_find(host, port, config_get()->tls.profile != NULL);
     return cluster != NULL && cluster_is_dead(cluster, host, port) ? cluster : NULL;
 }
