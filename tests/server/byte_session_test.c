@@ -441,13 +441,6 @@ START_TEST(test_a_child_closes_and_the_parent_goes_on)
 }
 END_TEST
 
-/* A child of a process of several threads may not start its own under ThreadSanitizer. */
-#ifdef __SANITIZE_THREAD__
-enum { CAN_FORK = 0 };
-#else
-enum { CAN_FORK = 1 };
-#endif
-
 int main(void)
 {
     Suite *suite = suite_create("byte_session");

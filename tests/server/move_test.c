@@ -616,13 +616,6 @@ START_TEST(test_a_session_that_is_locked_out)
 }
 END_TEST
 
-/* A child of a process of several threads may not start its own under ThreadSanitizer. */
-#ifdef __SANITIZE_THREAD__
-enum { CAN_FORK = 0 };
-#else
-enum { CAN_FORK = 1 };
-#endif
-
 /* A child of a fork goes there by itself. */
 START_TEST(test_a_child_goes_too)
 {

@@ -785,13 +785,6 @@ START_TEST(test_a_slot_moves_within_a_cluster)
 }
 END_TEST
 
-/* A child of a process of several threads may not start its own under ThreadSanitizer. */
-#ifdef __SANITIZE_THREAD__
-enum { CAN_FORK = 0 };
-#else
-enum { CAN_FORK = 1 };
-#endif
-
 START_TEST(test_a_child_goes_on)
 {
     redisContext *c = dial_routed(usual);
