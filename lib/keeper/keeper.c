@@ -48,7 +48,7 @@ static _Atomic int64_t due_at_ms; /* when the next turn is due */
 static int64_t tick_at_ms;
 static atomic_flag turning = ATOMIC_FLAG_INIT; /* a thread of the program is the keeper just now */
 static _Atomic bool is_over; /* the thread does nothing more */
-static int keeper_epoll = -1;
+static _Atomic int keeper_epoll = -1; /* threads that turn the keeper by hand wait for it */
 
 /* An eventfd's write fails only when it is readable already. */
 static void wake(void)

@@ -29,7 +29,9 @@ User $user
 Group $group
 UseIPv6 off
 UseReverseDNS off
+<IfModule mod_delay.c>
 DelayEngine off
+</IfModule>
 AuthUserFile $work/passwd
 AuthOrder mod_auth_file.c
 RequireValidShell off

@@ -299,7 +299,8 @@ START_TEST(test_a_message_before_the_answer)
     open_session();
     warm_up(_i);
     say("HELLO 3\r\n");
-    hear_until("modules\r\n*0\r\n");
+    say("PING\r\n");
+    hear_until("+PONG\r\n");
     say("SUBSCRIBE news\r\n");
     hear(_i, ">3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n");
     UNTIL((node = node_without_subscriber()) != -1);

@@ -292,7 +292,8 @@ int main(void)
         tcase_add_test(tc, test_redirections);
         tcase_add_test(tc, test_lost_connections);
         tcase_add_test(tc, test_file);
-        tcase_add_test(tc, test_file_of_a_child);
+        if (CAN_FORK)
+            tcase_add_test(tc, test_file_of_a_child);
     }
     return suite_run(suite);
 }
