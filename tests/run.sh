@@ -184,7 +184,7 @@ if [ "$here" ]; then
     run_valkey
 fi
 if [ "$here" ] && [ "$sanitize" ]; then
-    side_by_side=$(($(nproc) + 2))
+    side_by_side=$(($(nproc) + 1))
     run_build addresses -DREDISROUTE_SANITIZE=address,undefined -- -L '^(unit|sim|server)$'
     run_build threads -DREDISROUTE_SANITIZE=thread -- -L '^threads$'
 fi
