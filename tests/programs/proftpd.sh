@@ -38,6 +38,9 @@ RequireValidShell off
 PidFile $work/pid
 ScoreboardFile $work/scoreboard
 ModulePath /usr/lib/proftpd
+$(for name in xfer ls; do # of Debian 13 these are apart
+    [ ! -e /usr/lib/proftpd/mod_$name.so ] || echo "LoadModule mod_$name.c"
+done)
 LoadModule mod_redis.c
 LoadModule mod_wrap2.c
 LoadModule mod_wrap2_redis.c
