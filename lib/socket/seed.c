@@ -82,6 +82,13 @@ static void close_all(const struct pollfd *tried, size_t count)
             close(tried[i].fd);
 }
 
+static void give_up(const struct candidate *c, struct pollfd *tried)
+{
+    resolver_doubt(c->name, &c->address);
+    close(tried->fd);
+    tried->fd = -1;
+}
+
 /* The first that accepts; -1: none in time. */
 static int race(const struct candidate *candidates, size_t count, int64_t limit_ms)
 {
@@ -98,8 +105,12 @@ static int race(const struct candidate *candidates, size_t count, int64_t limit_
             continue;
         open++;
         if (connect(tried[i].fd, (const struct sockaddr *)&candidates[i].address,
-                    candidates[i].length) == 0)
+                    candidates[i].length) == 0) {
             winner = (int)i;
+        } else if (errno != EINPROGRESS) { /* no way leads there, and poll() would not say so */
+            give_up(&candidates[i], &tried[i]);
+            open--;
+        }
     }
     while (winner == -1 && open > 0 && clock_now_ms() < until) {
         int ready = poll(tried, (nfds_t)count, (int)(until - clock_now_ms()));
@@ -114,9 +125,7 @@ static int race(const struct candidate *candidates, size_t count, int64_t limit_
             if (error == 0) {
                 winner = (int)i;
             } else {
-                resolver_doubt(candidates[i].name, &candidates[i].address);
-                close(tried[i].fd);
-                tried[i].fd = -1;
+                give_up(&candidates[i], &tried[i]);
                 open--;
             }
         }

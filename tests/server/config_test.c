@@ -71,12 +71,13 @@ static void teardown(void)
     free(key);
 }
 
-/* A dead endpoint first: any one that is alive is enough. */
-static const char cluster_text[] = "clusters:\n"
-                                   "- name: main\n"
-                                   "  endpoints: [127.0.0.1:1, 127.0.0.1:%d, 127.0.0.1:%d]\n"
-                                   "- name: copy\n  endpoints: [127.0.0.1:%d]\n"
-                                   "- name: other\n  endpoints: [127.0.0.1:%d]\n";
+/* One that no way leads to first, then a dead one: any one that is alive is enough. */
+static const char cluster_text[] =
+    "clusters:\n"
+    "- name: main\n"
+    "  endpoints: [127.255.255.255:1, 127.0.0.1:1, 127.0.0.1:%d, 127.0.0.1:%d]\n"
+    "- name: copy\n  endpoints: [127.0.0.1:%d]\n"
+    "- name: other\n  endpoints: [127.0.0.1:%d]\n";
 
 static char *clusters(void)
 {
