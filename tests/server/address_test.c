@@ -41,22 +41,6 @@ static void configure(const char *parameter)
         ck_assert(cluster_says(cluster, node, "OK", "CONFIG SET %s", parameter));
 }
 
-/* All nodes know it of each other. */
-static void await_names(const char *name)
-{
-    for (int node = 0; node < MASTERS; node++) {
-        int count = 0;
-        UNTIL(({
-            char *slots = cluster_command(cluster, node, "CLUSTER SLOTS");
-            count = 0;
-            for (char *at = slots; (at = strstr(at, name)) != NULL; at++)
-                count++;
-            free(slots);
-            count >= MASTERS;
-        }));
-    }
-}
-
 static void start_with_names(const char *name)
 {
     char parameter[128];
@@ -65,7 +49,7 @@ static void start_with_names(const char *name)
     start("cluster-preferred-endpoint-type hostname\n");
     snprintf(parameter, sizeof parameter, "cluster-announce-hostname %s", name);
     configure(parameter);
-    await_names(name);
+    cluster_await_in_slots(cluster, name);
 }
 
 static void use(redisContext *c)
@@ -131,7 +115,7 @@ START_TEST(test_replicas_by_name)
     for (int node = 0; node < cluster_size(cluster); node++)
         ck_assert(cluster_says(cluster, node, "OK",
                                "CONFIG SET cluster-announce-hostname nodes.test"));
-    await_names("nodes.test");
+    cluster_await_in_slots(cluster, "nodes.test");
     key = cluster_key_for(cluster, 1, 0);
     names_take_ms(100);
     setenv("REDISROUTE_READ_POLICY", "REPLICA", 1);
@@ -231,7 +215,7 @@ START_TEST(test_announced_address)
     redisContext *c;
     int slot = cluster_slot("address:1"), owner;
     start("bind 127.0.0.1 127.0.0.2\nprotected-mode no\ncluster-announce-ip 127.0.0.2\n");
-    await_names("127.0.0.2");
+    cluster_await_in_slots(cluster, "127.0.0.2");
     c = connect_port(cluster_port(cluster, 0));
     use(c);
     owner = cluster_owner_of_slot(cluster, 0, slot);
@@ -259,7 +243,7 @@ static void start_ipv6(void)
 {
     must_have_ipv6();
     start("bind 127.0.0.1 ::1\ncluster-announce-ip ::1\n");
-    await_names("::1");
+    cluster_await_in_slots(cluster, "::1");
 }
 
 START_TEST(test_ipv6)

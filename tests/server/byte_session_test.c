@@ -18,6 +18,7 @@
 #include "../support/silent_host.h"
 #include "../support/suite.h"
 #include "../support/target.h"
+#include "../support/threads.h"
 #include "../support/until.h"
 #include "redisroute/redisroute.h"
 

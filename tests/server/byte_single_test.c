@@ -15,6 +15,7 @@
 #include "../support/die.h"
 #include "../support/suite.h"
 #include "../support/target.h"
+#include "../support/threads.h"
 #include "../support/until.h"
 #include "redisroute/redisroute.h"
 

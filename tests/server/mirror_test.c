@@ -17,6 +17,7 @@
 #include "../support/server.h"
 #include "../support/suite.h"
 #include "../support/target.h"
+#include "../support/threads.h"
 #include "../support/until.h"
 
 enum { KEYS = 200 };
@@ -226,6 +227,8 @@ START_TEST(test_a_child_sends_only_its_own)
     mirror_to(server_port(plain_mirror), 0);
     setenv("REDISROUTE_MIRROR_FLUSH_TIMEOUT", "30s", 1);
     redisContext *c = connect_target(_i);
+    EXPECT(c, "OK", "SET begun 1");
+    UNTIL(threads_are_asleep());
     for (int i = 0; i < KEYS; i++)
         redisAppendCommand(c, "INCR counter");
     for (int i = 0; i < KEYS; i++) {

@@ -22,6 +22,7 @@
 #include "../support/server.h"
 #include "../support/suite.h"
 #include "../support/target.h"
+#include "../support/threads.h"
 #include "../support/until.h"
 #include "redisroute/redisroute.h"
 
@@ -624,6 +625,7 @@ START_TEST(test_a_child_goes_too)
     pid_t child;
 
     EXPECT(c, "0", "GET who");
+    UNTIL(threads_are_asleep());
     child = fork();
     MUST(child != -1);
     if (child == 0) {

@@ -120,26 +120,11 @@ static void start_cluster(const char *extra)
     cluster = cluster_start(&(struct cluster_options){.extra = text});
 }
 
-static void await_in_slots(const char *word)
-{
-    for (int node = 0; node < MASTERS; node++) {
-        int count;
-        UNTIL(({
-            char *slots = cluster_command(cluster, node, "CLUSTER SLOTS");
-            count = 0;
-            for (char *at = slots; (at = strstr(at, word)) != NULL; at++)
-                count++;
-            free(slots);
-            count >= MASTERS;
-        }));
-    }
-}
-
 static void announce(const char *address)
 {
     for (int node = 0; node < MASTERS; node++)
         ck_assert(cluster_says(cluster, node, "OK", "CONFIG SET cluster-announce-ip %s", address));
-    await_in_slots(address);
+    cluster_await_in_slots(cluster, address);
 }
 
 static void move_cluster(void)
@@ -156,7 +141,7 @@ enum { ASYNC = 1, BY_LISTENER = 2, VARIANTS = 4 };
 START_TEST(test_a_cluster_moves)
 {
     start_cluster("cluster-announce-ip 127.0.0.2\n");
-    await_in_slots(before);
+    cluster_await_in_slots(cluster, before);
     names_set(name, before);
     config_begin();
     lead_to(name, cluster_port(cluster, 0));
@@ -240,7 +225,7 @@ static void start_named_nodes(void)
                                node_name(node)));
     }
     for (int node = 0; node < MASTERS; node++)
-        await_in_slots("node-");
+        cluster_await_in_slots(cluster, "node-");
     for (int node = 0; node < MASTERS; node++)
         UNTIL(({
             char *slots = cluster_command(cluster, node, "CLUSTER SLOTS");

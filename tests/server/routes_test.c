@@ -21,6 +21,7 @@
 #include "../support/server.h"
 #include "../support/suite.h"
 #include "../support/target.h"
+#include "../support/threads.h"
 #include "../support/until.h"
 #include "redisroute/redisroute.h"
 
@@ -793,6 +794,7 @@ START_TEST(test_a_child_goes_on)
 
     EXPECT(c, "OK", "SET a:1 v");
     EXPECT(c, "OK", "SET p:1 w");
+    UNTIL(threads_are_asleep());
     child = fork();
     if (child == 0) {
         EXPECT(c, "v", "GET a:1");

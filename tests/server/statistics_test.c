@@ -18,6 +18,7 @@
 #include "../support/statistic.h"
 #include "../support/suite.h"
 #include "../support/target.h"
+#include "../support/threads.h"
 #include "../support/until.h"
 #include "redisroute/redisroute.h"
 
@@ -257,6 +258,7 @@ START_TEST(test_file_of_a_child)
     c = connect_target(TARGET_CLUSTER);
     for (int i = 0; i < 5; i++)
         EXPECT(c, "OK", "SET key v");
+    UNTIL(threads_are_asleep());
     child = fork();
     MUST(child >= 0);
     if (child == 0) {

@@ -472,6 +472,23 @@ static bool is_all_ok(const struct cluster *cluster)
     return true;
 }
 
+static int times_in_slots(struct cluster *cluster, int node, const char *word)
+{
+    char *slots = cluster_command(cluster, node, "CLUSTER SLOTS");
+    int times = 0;
+
+    for (const char *at = slots; (at = strstr(at, word)) != NULL; at++)
+        times++;
+    free(slots);
+    return times;
+}
+
+void cluster_await_in_slots(struct cluster *cluster, const char *word)
+{
+    for (int node = 0; node < cluster_masters(cluster); node++)
+        UNTIL(times_in_slots(cluster, node, word) >= cluster_masters(cluster));
+}
+
 int cluster_await_failover(struct cluster *cluster, int dead)
 {
     int slot = first_slot(cluster, dead), owner;

@@ -88,6 +88,9 @@ void cluster_restart(struct cluster *cluster, int node);
  * say that the cluster is well. The new owner's number. */
 int cluster_await_failover(struct cluster *cluster, int dead);
 
+/* Every master names it at least as often as there are masters, in CLUSTER SLOTS. */
+void cluster_await_in_slots(struct cluster *cluster, const char *word);
+
 /* CLUSTER FAILOVER asked of a replica; returns when every node knows. */
 void cluster_failover(struct cluster *cluster, int replica);
 

@@ -11,11 +11,4 @@ TCase *suite_case(Suite *suite, const char *name, void (*setup)(void), void (*te
 /* Runs it and frees it; what main returns. */
 int suite_run(Suite *suite);
 
-/* A child of a process of several threads may not start its own under ThreadSanitizer. */
-#ifdef __SANITIZE_THREAD__
-enum { CAN_FORK = 0 };
-#else
-enum { CAN_FORK = 1 };
-#endif
-
 #endif
