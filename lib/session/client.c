@@ -168,8 +168,8 @@ void client_listen(struct session *s)
 /* Whoever has cached what it read may ask no more, and is to hear that it is another cluster now. */
 int64_t client_due(const struct session *s)
 {
-    bool looks = (s->tracking & TRACKING_BROADCAST) != 0 ||
-                 (s->tracking != 0 && s->settings.configure != NULL && config_files() != NULL);
+    bool looks =
+        (s->tracking & TRACKING_BROADCAST) != 0 || (s->tracking != 0 && session_has_files(s));
 
     return looks ? s->tracking_tick_ms : -1;
 }
@@ -177,11 +177,11 @@ int64_t client_due(const struct session *s)
 void client_advance(struct session *s)
 {
     int64_t now = session_now(s);
-    bool has_files = s->settings.configure != NULL && config_files() != NULL;
 
     if (s->tracking == 0 || s->tracking_tick_ms > now)
         return;
-    s->tracking_tick_ms = now + (has_files ? TRACKING_TICK_OF_FILES_MS : TRACKING_TICK_MS);
+    s->tracking_tick_ms =
+        now + (session_has_files(s) ? TRACKING_TICK_OF_FILES_MS : TRACKING_TICK_MS);
     client_listen(s);
 }
 

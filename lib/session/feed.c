@@ -340,12 +340,11 @@ int64_t feeds_due(const struct session *s)
 void feeds_advance(struct session *s)
 {
     struct feeds *fs = s->feeds;
-    bool has_files = s->settings.configure != NULL && config_files() != NULL;
     int64_t now = session_now(s);
 
     if (!in_use(fs) || fs->tick_ms > now)
         return;
-    fs->tick_ms = now + (has_files ? TICK_OF_FILES_MS : TICK_MS);
+    fs->tick_ms = now + (session_has_files(s) ? TICK_OF_FILES_MS : TICK_MS);
     if (!fs->restless && fs->settled_ms != 0 && now - fs->settled_ms < TICK_MS)
         return; /* the session has looked at the configuration */
     fs->settled_ms = now;

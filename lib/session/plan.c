@@ -353,20 +353,19 @@ static bool is_barrier(struct session *s, const struct command *c)
            reads_is_barrier(s, c);
 }
 
-/* Before the server lets us in, it hears everything as the application says it. */
 /* Nobody has said what the dialled server is: nothing is sent. */
 static void answer_unheard(struct session *s, const struct line *line)
 {
     struct request *r = order_issue(s, line->command);
 
     if (r != NULL)
-        order_complete_error(
-            s, r,
-            "-TIMEOUT redisroute: %.128s:%u did not say within %lld ms what it is; "
-            "the command was not sent",
-            s->settings.host, (unsigned)s->settings.port, (long long)s->settings.op_timeout_ms);
+        order_complete_error(s, r,
+                             "-TIMEOUT redisroute: %.128s:%u did not say in time what it is; "
+                             "the command was not sent",
+                             s->settings.host, (unsigned)s->settings.port);
 }
 
+/* Before the server lets us in, it hears everything as the application says it. */
 static void plan_locked(struct session *s, const struct line *line)
 {
     if (s->unheard)

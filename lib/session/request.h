@@ -239,6 +239,12 @@ size_t discover_take_plain(struct session *, char *to, size_t size);
 
 void session_touch(struct session *, struct link *);
 
+/* Its configuration may change under it, and nobody tells a session that issues nothing. */
+static inline bool session_has_files(const struct session *s)
+{
+    return s->settings.configure != NULL && config_files() != NULL;
+}
+
 /* Input goes on, unless the session is leaving; a transaction that is open is finished first. */
 static inline void session_unstall(struct session *s)
 {

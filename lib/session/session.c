@@ -21,6 +21,11 @@ int64_t session_now(const struct session *s)
     return s->settings.clock();
 }
 
+_Static_assert(offsetof(struct session, guards) + sizeof(uint8_t) -
+                       offsetof(struct session, careful) ==
+                   sizeof(uint32_t),
+               "the obstacles are as many bytes as are looked at as one");
+
 struct session *session_create(const struct session_settings *settings)
 {
     struct session *s = calloc(1, sizeof *s);
@@ -155,7 +160,6 @@ static void look_around(struct session *s)
 {
     bool again = s->locked_until_ms != 0 && session_now(s) >= s->locked_until_ms &&
                  s->unanswered == 0; /* the program's own login may be on its way */
-
     bool begins = s->state == SESSION_DISCOVERING ? s->probe == NULL : again;
 
     if (begins)

@@ -67,7 +67,7 @@ struct session_settings {
     struct config_mirror *mirrors; /* what is copied to whom; outlives the session */
     struct config_refresh refresh; /* for its cluster */
     const struct config_cluster *seeds; /* where it is found when no node of it is; may be NULL */
-    const struct config_cluster *led_by; /* … and by which it was found. NULL: the dialled address */
+    const struct config_cluster *led_by; /* … by which it was found; NULL: the dialled address */
     const struct config_login *logins; /* what links say first; outlive the session */
     /* Puts what the configuration says now in these settings. NULL: they stay. The address is the
      * one that the program dialled. */

@@ -66,14 +66,42 @@ static struct session *create_front(struct session_settings *settings)
     return s;
 }
 
+struct session *endpoint_create_reached(const struct endpoint *ep, const struct seed *seed,
+                                        struct session_settings *settings)
+{
+    char host[INET6_ADDRSTRLEN];
+    struct session *s;
+
+    if (!sockaddr_text(seed_address(seed), host, &settings->port))
+        return NULL;
+    settings->host = host;
+    settings->led_by = seed->cluster;
+    settings->name = seed->name != NULL && resolver_is_name(seed->name) ? seed->name : NULL;
+    settings->tls_dialled = seed->name;
+    settings->tls_is_own = ep->own_tls != NULL;
+    if (settings->tls_is_own)
+        settings->tls = ep->own_tls;
+    s = session_create(settings);
+    if (s == NULL)
+        return NULL;
+    s->home->address = seed->address;
+    s->home->address_length = seed->length;
+    return s;
+}
+
+static struct seed seed_of(const struct endpoint *ep)
+{
+    return (struct seed){.address = ep->seed,
+                         .length = ep->seed_length,
+                         .name = ep->name,
+                         .cluster = ep->seed_cluster};
+}
+
 /* The program's own connection is that of the first inner session. */
 static bool connect_front(struct endpoint *ep)
 {
     struct session *s = ep->session;
-    const struct seed seed = {.address = ep->seed,
-                              .length = ep->seed_length,
-                              .name = ep->name,
-                              .cluster = ep->seed_cluster};
+    const struct seed seed = seed_of(ep);
 
     if (!inner_open_at(ep, s->home, &seed))
         return false;
@@ -83,31 +111,16 @@ static bool connect_front(struct endpoint *ep)
 
 struct session *endpoint_create_session(const struct endpoint *ep, bool is_seen)
 {
-    char host[INET6_ADDRSTRLEN];
-    struct session_settings settings = {.host = host,
-                                        .clock = clock_now_ms,
-                                        .configure = configure,
-                                        .led_by = ep->seed_cluster,
-                                        .is_seen = is_seen};
-    struct session *s;
+    const struct seed seed = seed_of(ep);
+    struct session_settings settings = {
+        .clock = clock_now_ms, .configure = configure, .led_by = seed.cluster, .is_seen = is_seen};
 
     sockaddr_text((const struct sockaddr *)&ep->address, settings.dialled_host,
                   &settings.dialled_port);
     if (endpoint_has_routes((const struct sockaddr *)&ep->address))
         return create_front(&settings);
-    sockaddr_text((const struct sockaddr *)&ep->seed, host, &settings.port);
     configure(&settings);
-    settings.name = ep->name != NULL && resolver_is_name(ep->name) ? ep->name : NULL;
-    settings.tls_dialled = ep->name;
-    settings.tls_is_own = ep->own_tls != NULL;
-    if (settings.tls_is_own)
-        settings.tls = ep->own_tls;
-    s = session_create(&settings);
-    if (s == NULL)
-        return NULL;
-    s->home->address = ep->seed;
-    s->home->address_length = ep->seed_length;
-    return s;
+    return endpoint_create_reached(ep, &seed, &settings);
 }
 
 bool endpoint_make_session(struct endpoint *ep)

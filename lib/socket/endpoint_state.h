@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "keeper/keeper.h"
 #include "socket/endpoint.h"
+#include "socket/seed.h"
 
 static inline bool endpoint_is_blocking(const struct endpoint *ep)
 {
@@ -61,7 +62,11 @@ bool endpoint_has_routes(const struct sockaddr *dialled);
 /* A session for the dialled address, to be reached by the seed. NULL: out of memory, or there is no
  * room for the routes. */
 struct session *endpoint_create_session(const struct endpoint *, bool is_seen);
-/* … and it is the endpoint's. False: there is none. */
+/* One with these settings, whatever it is for, to be reached by that seed. NULL: out of memory, or
+ * it is no address. */
+struct session *endpoint_create_reached(const struct endpoint *, const struct seed *,
+                                        struct session_settings *);
+/* The first of these: it is the endpoint's. False: there is none. */
 bool endpoint_make_session(struct endpoint *);
 /* A socket of the program's becomes the link to the dialled node: connected, or `connecting`. With
  * TLS that takes a handshake. */

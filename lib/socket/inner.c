@@ -1,13 +1,12 @@
 #include "socket/inner.h"
 
 #include <errno.h>
-#include <netdb.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "config/config.h"
 #include "session/front.h"
+#include "socket/endpoint_state.h"
 
 static void set_common(struct session_settings *settings, const struct config *config,
                        const struct config_listener *l)
@@ -78,33 +77,18 @@ struct session *inner_create(const struct endpoint *ep, const struct link *link,
                              const struct seed *seed)
 {
     const struct session *front = ep->session;
-    char host[46], port[8];
-    struct session_settings settings = {.host = host,
-                                        .clock = front->settings.clock,
+    struct session_settings settings = {.clock = front->settings.clock,
                                         .configure = configure,
                                         .is_inner = true,
-                                        .led_by = seed->cluster,
                                         .upstream = (uint16_t)(link->port - 1),
                                         .dialled_port = front->settings.dialled_port};
     struct session *inner;
 
-    if (getnameinfo(seed_address(seed), seed->length, host, sizeof host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-        return NULL;
-    settings.port = (uint16_t)strtoul(port, NULL, 10);
     memcpy(settings.dialled_host, front->settings.dialled_host, sizeof settings.dialled_host);
     configure(&settings);
-    settings.name = seed->name != NULL && resolver_is_name(seed->name) ? seed->name : NULL;
-    settings.tls_dialled = seed->name;
-    settings.tls_is_own = ep->own_tls != NULL;
-    if (settings.tls_is_own)
-        settings.tls = ep->own_tls;
-    inner = session_create(&settings);
-    if (inner == NULL)
-        return NULL;
-    inner->fd = front->fd;
-    inner->home->address = seed->address;
-    inner->home->address_length = seed->length;
+    inner = endpoint_create_reached(ep, seed, &settings);
+    if (inner != NULL)
+        inner->fd = front->fd;
     return inner;
 }
 
