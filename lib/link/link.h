@@ -44,12 +44,12 @@ struct link {
     struct part_queue sent;
     struct buffer out;
     struct buffer in;
-    uint64_t out_base;    /* position of out's head: all before it is answered */
-    uint64_t out_flushed; /* what the kernel has taken */
+    uint64_t out_base;     /* position of out's head: all before it is answered */
+    uint64_t out_flushed;  /* what the kernel has taken */
     uint64_t out_received; /* of a lost connection: what may have reached the server */
     uint64_t resumed;      /* volley.c's: commands before this position were looked at */
-    uint64_t in_base;     /* position of in's head */
-    uint64_t in_scanned;  /* what framing has seen */
+    uint64_t in_base;      /* position of in's head */
+    uint64_t in_scanned;   /* what framing has seen */
     struct frame frame;
     uint32_t in_place; /* replies that lie in `in` until they are delivered */
     enum link_state state;
@@ -60,39 +60,41 @@ struct link {
     bool named;  /* its address was looked up, and may be another one the next time */
     bool probe;  /* asks for the topology, carries nothing of the application's */
     bool must_close;
-    bool lost;   /* its connection was, or could not be had: the next needs a token of its node */
-    bool reader; /* said READONLY: carries reads that a replica may answer, and nothing else */
+    bool lost;     /* its connection was, or could not be had: the next needs a token of its node */
+    bool reader;   /* said READONLY: carries reads that a replica may answer, and nothing else */
     uint16_t node; /* in the session's snapshot; NODE_NONE: not a node of it */
     uint16_t port;
     uint32_t greetings; /* answers of the greeting still to come */
-    uint64_t greeted_at; /* … and where in the stream it began: parts before it are answered first */
-    uint32_t outdated;   /* so many of them, the first, are to who we were; … */
-    bool greets_anew;    /* … and when all are there, it is said once more */
-    bool knocked;       /* was refused, and is up for an AUTH alone */
-    uint32_t failures;  /* in a row */
+    uint64_t
+        greeted_at; /* … and where in the stream it began: parts before it are answered first */
+    uint32_t outdated; /* so many of them, the first, are to who we were; … */
+    bool greets_anew;  /* … and when all are there, it is said once more */
+    bool knocked;      /* was refused, and is up for an AUTH alone */
+    uint32_t failures; /* in a row */
     int64_t retry_at_ms;
-    int64_t connect_by_ms; /* -1: no limit */
+    int64_t connect_by_ms;  /* -1: no limit */
     int64_t owing_since_ms; /* deadline.c's: its oldest answer is waited for since then; 0: not */
     uint64_t owing_at;      /* … and how far it had come then */
-    uint32_t used_s; /* clock_seconds() at the last use */
-    uint64_t inode;     /* of the socket: what tells it from a reused number */
-    _Atomic uint32_t asked; /* parts sent and parts answered: the keeper reads them to see silence */
+    uint32_t used_s;        /* clock_seconds() at the last use */
+    uint64_t inode;         /* of the socket: what tells it from a reused number */
+    _Atomic uint32_t
+        asked; /* parts sent and parts answered: the keeper reads them to see silence */
     _Atomic uint32_t replied;
-    _Atomic bool cut;    /* by the keeper: its end of file is not the server's */
-    bool broken;         /* an error was seen, as a reset: its end of file is no FIN */
-    _Atomic bool silent; /* by the keeper: owes an answer for a while */
-    int64_t shun_until_ms; /* a reader: its server refused to read until then; 0: it did not */
-    struct watch *watch; /* the keeper's */
+    _Atomic bool cut;        /* by the keeper: its end of file is not the server's */
+    bool broken;             /* an error was seen, as a reset: its end of file is no FIN */
+    _Atomic bool silent;     /* by the keeper: owes an answer for a while */
+    int64_t shun_until_ms;   /* a reader: its server refused to read until then; 0: it did not */
+    struct watch *watch;     /* the keeper's */
     struct session *session; /* the owner's: whose it is, while it has a socket */
     struct session *inner;   /* at the other end, in place of a server: see session/front.h */
-    struct feed *feed;   /* the session's: messages arrive here, no part is sent. For life. */
-    struct tls *tls;     /* the wire's; NULL: bytes go as they are */
-    int tls_wants;       /* POLLIN or POLLOUT, that TLS waits for beside what the link does; 0: none */
-    char *trouble;       /* why TLS failed, in words; NULL: it did not */
+    struct feed *feed;       /* the session's: messages arrive here, no part is sent. For life. */
+    struct tls *tls;         /* the wire's; NULL: bytes go as they are */
+    int tls_wants; /* POLLIN or POLLOUT, that TLS waits for beside what the link does; 0: none */
+    char *trouble; /* why TLS failed, in words; NULL: it did not */
     struct sockaddr_storage address;
     socklen_t address_length;
     char *host;
-    char *name; /* "host:port", for errors */
+    char *name;    /* "host:port", for errors */
     char *refusal; /* while LINK_REFUSED: the server's own words, an error reply */
     size_t refusal_length;
 };

@@ -38,14 +38,14 @@ enum session_state {
     SESSION_PLAIN,       /* not a cluster: a pipe */
     SESSION_ROUTING,
     SESSION_TRANSACTING, /* routing, between MULTI and EXEC: every command is part of it */
-    SESSION_ENDED, /* no more bytes in either direction, but those that are deliverable */
+    SESSION_ENDED,       /* no more bytes in either direction, but those that are deliverable */
 };
 
 struct session_settings {
     const char *host; /* the address that was dialled, as numbers */
     uint16_t port;
-    const char *name; /* that was looked up for it; NULL: none was. Outlives the session */
-    int64_t op_timeout_ms;       /* how long a command may take that does not block; 0: any time */
+    const char *name;      /* that was looked up for it; NULL: none was. Outlives the session */
+    int64_t op_timeout_ms; /* how long a command may take that does not block; 0: any time */
     int64_t failover_timeout_ms; /* how long a command waits for its slot to be served */
     int64_t connect_timeout_ms;
     int64_t link_idle_timeout_ms; /* 0: links are kept */
@@ -54,21 +54,21 @@ struct session_settings {
     enum read_policy read_policy;
     int64_t read_your_writes_ms; /* how long reads of a slot stay with the master after a write */
     const char *zone;            /* ours; NULL or empty: unknown. Outlives the session */
-    struct tls_profile *tls; /* NULL: none. The session takes a reference */
-    const char *tls_dialled; /* the name that was dialled; NULL: it was none. Copied */
-    bool tls_is_own;         /* the program's, and not the configuration's */
-    bool is_mirror; /* of the keeper: what it sends is mirrored no further */
-    bool is_inner;  /* of a front, for this upstream */
-    bool is_seen;   /* no pipe, whatever the server is */
+    struct tls_profile *tls;     /* NULL: none. The session takes a reference */
+    const char *tls_dialled;     /* the name that was dialled; NULL: it was none. Copied */
+    bool tls_is_own;             /* the program's, and not the configuration's */
+    bool is_mirror;              /* of the keeper: what it sends is mirrored no further */
+    bool is_inner;               /* of a front, for this upstream */
+    bool is_seen;                /* no pipe, whatever the server is */
     bool has_routes; /* what the configuration says of its address: keys have several clusters */
     uint16_t upstream;
     const char *cluster_name; /* to be named by errors; NULL: nothing is. Outlives the session */
-    bool no_redirection; /* MOVED and ASK are the application's */
-    struct config_mirror *mirrors; /* what is copied to whom; outlives the session */
-    struct config_refresh refresh; /* for its cluster */
-    const struct config_cluster *seeds; /* where it is found when no node of it is; may be NULL */
+    bool no_redirection;      /* MOVED and ASK are the application's */
+    struct config_mirror *mirrors;       /* what is copied to whom; outlives the session */
+    struct config_refresh refresh;       /* for its cluster */
+    const struct config_cluster *seeds;  /* where it is found when no node of it is; may be NULL */
     const struct config_cluster *led_by; /* … by which it was found; NULL: the dialled address */
-    const struct config_login *logins; /* what links say first; outlive the session */
+    const struct config_login *logins;   /* what links say first; outlive the session */
     /* Puts what the configuration says now in these settings. NULL: they stay. The address is the
      * one that the program dialled. */
     void (*configure)(struct session_settings *);
@@ -142,8 +142,8 @@ struct session {
         uint32_t obstacles; /* 0: none of these, and the short ways are open */
     };
     uint8_t tracking; /* enum session_tracking; 0: CLIENT TRACKING is off */
-    bool caches; /* GUARD_CACHING: what CLIENT CACHING said, yes or no */
-    bool asks_mode; /* the probe may not see the topology, and asks whether there is one; … */
+    bool caches;      /* GUARD_CACHING: what CLIENT CACHING said, yes or no */
+    bool asks_mode;   /* the probe may not see the topology, and asks whether there is one; … */
     struct topology *learnt; /* … or it asks who else is in this one */
     bool single;             /* one server that is no cluster, and yet no pipe */
     bool homeless; /* where the home is is being looked up: until session_found_home nothing is
@@ -152,9 +152,9 @@ struct session {
     struct topology *topology;
     struct cluster *cluster;
     const struct stats_upstream *stats; /* of the cluster; stats_none: nothing was counted yet */
-    uint64_t version; /* of the snapshot */
-    struct argv argv; /* of the command being planned */
-    struct reads *reads; /* NULL: only the master is read from */
+    uint64_t version;                   /* of the snapshot */
+    struct argv argv;                   /* of the command being planned */
+    struct reads *reads;                /* NULL: only the master is read from */
     struct express express;
     struct volley volley;
     struct shapes shapes;
@@ -168,14 +168,14 @@ struct session {
     size_t delivered; /* bytes of the head's reply that are delivered */
     uint64_t sequence;
     uint64_t planned; /* bytes of the application's stream; those of the short way do not count */
-    struct override *overrides; /* policies for what is not planned yet; in order */
-    enum read_policy policy;    /* of what is planned next */
+    struct override *overrides;     /* policies for what is not planned yet; in order */
+    enum read_policy policy;        /* of what is planned next */
     enum read_policy policy_before; /* once: of what is planned after the next */
     bool once;
-    bool policy_is_own;  /* was set in code: the configuration's does not matter */
-    uint64_t configured; /* version of the configuration that the settings are of */
-    uint32_t unanswered; /* requests without a reply */
-    uint32_t troubles;   /* slots with a record */
+    bool policy_is_own;      /* was set in code: the configuration's does not matter */
+    uint64_t configured;     /* version of the configuration that the settings are of */
+    uint32_t unanswered;     /* requests without a reply */
+    uint32_t troubles;       /* slots with a record */
     struct request *barrier; /* nothing behind it is planned before it is answered */
 
     struct buffer in; /* application's bytes that are not yet planned */
@@ -183,12 +183,12 @@ struct session {
     struct link *links;
     struct link *dirty; /* those that want something, in the order in which they began to */
     struct link *dirty_last;
-    struct link *probe; /* asks what the session itself has to know; NULL: nothing is asked */
-    struct link *home; /* to the dialled node; may be NULL once routing */
+    struct link *probe;  /* asks what the session itself has to know; NULL: nothing is asked */
+    struct link *home;   /* to the dialled node; may be NULL once routing */
     struct feeds *feeds; /* subscriptions and MONITOR; NULL: there never were any */
     struct trouble **trouble_of; /* hash by slot, allocated on first use */
     struct greeting *greetings;
-    struct copies *copies; /* for the mirror, of the open transaction; NULL: none */
+    struct copies *copies;           /* for the mirror, of the open transaction; NULL: none */
     struct transaction *transaction; /* these three: allocated on first use */
     struct script_memo *script;
     struct lookup *lookup;
@@ -202,12 +202,12 @@ struct session {
     struct session *front_of; /* the front that this is an inner session of; NULL: none */
     struct session *next;     /* of a front: its inner sessions, one behind the other */
     struct session_settings settings;
-    int fd;             /* the program's descriptor, for events; -1: it has none */
-    int end_error;      /* 0: closed in order, as by QUIT */
-    char *end_text;     /* more about it, in words; NULL: there is no more */
-    bool ended_plain;   /* was a pipe: what is left in the pipe is still deliverable */
-    bool leaving;       /* move.c's: nothing more is issued here, … */
-    bool awaits_lead;   /* … or it is being found out whether that is to be so */
+    int fd;           /* the program's descriptor, for events; -1: it has none */
+    int end_error;    /* 0: closed in order, as by QUIT */
+    char *end_text;   /* more about it, in words; NULL: there is no more */
+    bool ended_plain; /* was a pipe: what is left in the pipe is still deliverable */
+    bool leaving;     /* move.c's: nothing more is issued here, … */
+    bool awaits_lead; /* … or it is being found out whether that is to be so */
 };
 
 /* Takes copies of the settings. NULL: out of memory. */
@@ -263,8 +263,8 @@ bool session_found_home(struct session *, const struct sockaddr_storage *, sockl
                         const struct config_cluster *, const char *said);
 /* A link that is wanted cannot be opened yet: it is wanted again in so many milliseconds. */
 void session_link_delayed(struct session *, struct link *, int64_t ms);
-/* False: the node was lost, and it is not this link's turn to connect to it; it is wanted again when
- * it is. */
+/* False: the node was lost, and it is not this link's turn to connect to it; it is wanted again
+ * when it is. */
 bool session_link_may_open(struct session *, struct link *);
 void session_link_opened(struct session *, struct link *);
 /* `why` is an errno value, 0 for end of file; link->out_received is set. */

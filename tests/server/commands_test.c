@@ -248,8 +248,7 @@ static const struct {
     {"LCS %1$s:x %1$s:y", ""},
     {"EVAL return{KEYS[1],KEYS[2],ARGV[1]} 2 %1$s:k %1$s:l x", "%1$s:k\n%1$s:l\nx"},
     {"EVAL_RO return{KEYS[1]} 1 %1$s:k", "%1$s:k"},
-    {"EVALSHA 0000000000000000000000000000000000000000 1 %1$s:k",
-     "-NOSCRIPT No matching script."},
+    {"EVALSHA 0000000000000000000000000000000000000000 1 %1$s:k", "-NOSCRIPT No matching script."},
     {"MGET %1$s:x %1$s:y %1$s:none", "1\n2\n(nil)"},
     {"EXPIRE %1$s:x 100", "1"},
     {"TYPE %1$s:st", "stream"},
@@ -284,8 +283,8 @@ START_TEST(test_keys_are_found_in_every_kind_of_command)
             /* Servers of different versions go on differently. */
             bool is_same = text[0] == '-' ? !strncmp(text, expected, strlen(expected))
                                           : !strcmp(text, expected);
-            ck_assert_msg(is_same, "%s with %s: \"%s\" instead of \"%s\"",
-                          one_slot[i].command, tag, text, expected);
+            ck_assert_msg(is_same, "%s with %s: \"%s\" instead of \"%s\"", one_slot[i].command, tag,
+                          text, expected);
             free(text);
             freeReplyObject(reply);
         }
@@ -331,7 +330,8 @@ START_TEST(test_other_databases_get_the_servers_own_error)
 }
 END_TEST
 
-/* What is written to a second key, what is dumped and restored, and what lies in several streams. */
+/* What is written to a second key, what is dumped and restored, and what lies in several streams.
+ */
 START_TEST(test_commands_with_a_destination)
 {
     redisContext *c = connect_target(_i);
@@ -476,13 +476,33 @@ END_TEST
 START_TEST(test_what_would_hurt_a_server_is_refused)
 {
     static const char *const lines[] = {
-        "SHUTDOWN NOSAVE", "FAILOVER", "REPLICAOF NO ONE", "SLAVEOF NO ONE", "DEBUG SEGFAULT",
-        "DEBUG SLEEP 60", "CLUSTER RESET HARD", "CLUSTER FAILOVER TAKEOVER",
-        "CLUSTER FLUSHSLOTS", "CLUSTER DELSLOTS 1", "CLUSTER ADDSLOTS 1", "CLUSTER DELSLOTSRANGE 1 2",
-        "CLUSTER ADDSLOTSRANGE 1 2", "CLUSTER BUMPEPOCH", "CLUSTER SET-CONFIG-EPOCH 9",
-        "CLUSTER SETSLOT 1 STABLE", "CLUSTER FORGET x", "CLUSTER REPLICATE x", "CLUSTER SAVECONFIG",
-        "CLUSTER MEET 127.0.0.1 1", "MODULE LOAD x", "MODULE UNLOAD x", "SYNC", "PSYNC ? -1",
-        "REPLCONF ACK 1", "SCRIPT DEBUG YES", "RESTORE-ASKING k 0 x",
+        "SHUTDOWN NOSAVE",
+        "FAILOVER",
+        "REPLICAOF NO ONE",
+        "SLAVEOF NO ONE",
+        "DEBUG SEGFAULT",
+        "DEBUG SLEEP 60",
+        "CLUSTER RESET HARD",
+        "CLUSTER FAILOVER TAKEOVER",
+        "CLUSTER FLUSHSLOTS",
+        "CLUSTER DELSLOTS 1",
+        "CLUSTER ADDSLOTS 1",
+        "CLUSTER DELSLOTSRANGE 1 2",
+        "CLUSTER ADDSLOTSRANGE 1 2",
+        "CLUSTER BUMPEPOCH",
+        "CLUSTER SET-CONFIG-EPOCH 9",
+        "CLUSTER SETSLOT 1 STABLE",
+        "CLUSTER FORGET x",
+        "CLUSTER REPLICATE x",
+        "CLUSTER SAVECONFIG",
+        "CLUSTER MEET 127.0.0.1 1",
+        "MODULE LOAD x",
+        "MODULE UNLOAD x",
+        "SYNC",
+        "PSYNC ? -1",
+        "REPLCONF ACK 1",
+        "SCRIPT DEBUG YES",
+        "RESTORE-ASKING k 0 x",
     };
     redisContext *c = connect_target(TARGET_CLUSTER);
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {

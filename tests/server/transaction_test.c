@@ -62,10 +62,17 @@ static void expect_pipeline(redisContext *c, const struct said *said, int count)
 START_TEST(test_a_transaction)
 {
     static const struct said said[] = {
-        {"SET {t}a 0", "OK"},       {"MULTI", "OK"},           {"INCR {t}a", "QUEUED"},
-        {"SET {t}b x", "QUEUED"},   {"MGET {t}a {t}b {t}c", "QUEUED"},
-        {"EXEC", "1\nOK\n1\nx\n(nil)"}, {"GET {t}a", "1"},     {"SET other y", "OK"},
-        {"MULTI", "OK"},            {"GET other", "QUEUED"},   {"EXEC", "y"},
+        {"SET {t}a 0", "OK"},
+        {"MULTI", "OK"},
+        {"INCR {t}a", "QUEUED"},
+        {"SET {t}b x", "QUEUED"},
+        {"MGET {t}a {t}b {t}c", "QUEUED"},
+        {"EXEC", "1\nOK\n1\nx\n(nil)"},
+        {"GET {t}a", "1"},
+        {"SET other y", "OK"},
+        {"MULTI", "OK"},
+        {"GET other", "QUEUED"},
+        {"EXEC", "y"},
         {"MGET {t}a other", "1\ny"},
     };
     EXPECT_BOTH_WAYS(_i, said);
@@ -75,9 +82,9 @@ END_TEST
 START_TEST(test_discard)
 {
     static const struct said said[] = {
-        {"MULTI", "OK"},   {"SET a 1", "QUEUED"}, {"DISCARD", "OK"}, {"GET a", "(nil)"},
-        {"MULTI", "OK"},   {"DISCARD", "OK"},     {"SET a 2", "OK"}, {"GET a", "2"},
-        {"DISCARD", "-ERR DISCARD without MULTI"},
+        {"MULTI", "OK"},    {"SET a 1", "QUEUED"}, {"DISCARD", "OK"},
+        {"GET a", "(nil)"}, {"MULTI", "OK"},       {"DISCARD", "OK"},
+        {"SET a 2", "OK"},  {"GET a", "2"},        {"DISCARD", "-ERR DISCARD without MULTI"},
     };
     EXPECT_BOTH_WAYS(_i, said);
 }
@@ -86,9 +93,8 @@ END_TEST
 START_TEST(test_an_empty_transaction)
 {
     static const struct said said[] = {
-        {"MULTI", "OK"},         {"EXEC", ""}, {"WATCH a", "OK"}, {"MULTI", "OK"},
-        {"EXEC", ""},     {"WATCH a", "OK"},   {"SET a 1", "OK"}, {"MULTI", "OK"},
-        {"EXEC", "(nil)"},
+        {"MULTI", "OK"},   {"EXEC", ""},      {"WATCH a", "OK"}, {"MULTI", "OK"},   {"EXEC", ""},
+        {"WATCH a", "OK"}, {"SET a 1", "OK"}, {"MULTI", "OK"},   {"EXEC", "(nil)"},
     };
     EXPECT_BOTH_WAYS(_i, said);
 }
@@ -118,9 +124,9 @@ END_TEST
 START_TEST(test_multi_and_watch_inside)
 {
     static const char *const lines[] = {
-        "MULTI", "MULTI", "SET a 1", "EXEC", "GET a",   "MULTI", "SET a 2", "WATCH b",
-        "GET a", "EXEC",  "GET a",   "MULTI", "WATCH b", "EXEC",  "MULTI",   "MULTI",
-        "MULTI", "DISCARD", "MULTI", "SET a 3", "EXEC", "GET a",
+        "MULTI", "MULTI",   "SET a 1", "EXEC",    "GET a",   "MULTI", "SET a 2", "WATCH b",
+        "GET a", "EXEC",    "GET a",   "MULTI",   "WATCH b", "EXEC",  "MULTI",   "MULTI",
+        "MULTI", "DISCARD", "MULTI",   "SET a 3", "EXEC",    "GET a",
     };
     redisContext *plain = connect_target(TARGET_PLAIN), *c;
     char *said[COUNT(lines)];
@@ -176,12 +182,12 @@ END_TEST
 START_TEST(test_commands_without_keys)
 {
     static const struct said said[] = {
-        {"MULTI", "OK"},         {"ECHO 1", "QUEUED"},   {"PING", "QUEUED"},
-        {"SET a 1", "QUEUED"},   {"ECHO 2", "QUEUED"},   {"EXEC", "1\nPONG\nOK\n2"},
-        {"MULTI", "OK"},         {"ECHO 3", "QUEUED"},   {"EXEC", "3"},
-        {"MULTI", "OK"},         {"ECHO 4", "QUEUED"},   {"SET b 1", "QUEUED"},
-        {"EXEC", "4\nOK"},       {"MULTI", "OK"},        {"ECHO 5", "QUEUED"},
-        {"SET c 1", "QUEUED"},   {"GET c", "QUEUED"},    {"UNWATCH", "QUEUED"},
+        {"MULTI", "OK"},          {"ECHO 1", "QUEUED"},      {"PING", "QUEUED"},
+        {"SET a 1", "QUEUED"},    {"ECHO 2", "QUEUED"},      {"EXEC", "1\nPONG\nOK\n2"},
+        {"MULTI", "OK"},          {"ECHO 3", "QUEUED"},      {"EXEC", "3"},
+        {"MULTI", "OK"},          {"ECHO 4", "QUEUED"},      {"SET b 1", "QUEUED"},
+        {"EXEC", "4\nOK"},        {"MULTI", "OK"},           {"ECHO 5", "QUEUED"},
+        {"SET c 1", "QUEUED"},    {"GET c", "QUEUED"},       {"UNWATCH", "QUEUED"},
         {"EXEC", "5\nOK\n1\nOK"}, {"MGET a b c", "1\n1\n1"},
     };
     EXPECT_BOTH_WAYS(_i, said);
@@ -191,8 +197,11 @@ END_TEST
 START_TEST(test_blocking_commands_do_not_block)
 {
     static const struct said said[] = {
-        {"MULTI", "OK"},          {"BLPOP list 0", "QUEUED"}, {"RPUSH list x", "QUEUED"},
-        {"BLPOP list 0", "QUEUED"}, {"EXEC", "(nil)\n1\nlist\nx"},
+        {"MULTI", "OK"},
+        {"BLPOP list 0", "QUEUED"},
+        {"RPUSH list x", "QUEUED"},
+        {"BLPOP list 0", "QUEUED"},
+        {"EXEC", "(nil)\n1\nlist\nx"},
     };
     EXPECT_BOTH_WAYS(_i, said);
 }
@@ -306,12 +315,12 @@ END_TEST
 START_TEST(test_keys_of_several_slots)
 {
     static const struct said said[] = {
-        {"SET a 0", "OK"},        {"MULTI", "OK"},          {"SET a 1", "QUEUED"},
-        {"SET b 1", CROSSSLOT},   {"SET a 2", "QUEUED"},    {"EXEC", ABORTED},
-        {"GET a", "0"},           {"MULTI", "OK"},          {"MGET a b", CROSSSLOT},
-        {"EXEC", ABORTED},        {"WATCH a", "OK"},        {"WATCH b", CROSSSLOT},
-        {"MULTI", "OK"},          {"SET b 1", CROSSSLOT},   {"DISCARD", "OK"},
-        {"WATCH a b", CROSSSLOT}, {"MULTI", "OK"},          {"SET b 1", "QUEUED"},
+        {"SET a 0", "OK"},        {"MULTI", "OK"},        {"SET a 1", "QUEUED"},
+        {"SET b 1", CROSSSLOT},   {"SET a 2", "QUEUED"},  {"EXEC", ABORTED},
+        {"GET a", "0"},           {"MULTI", "OK"},        {"MGET a b", CROSSSLOT},
+        {"EXEC", ABORTED},        {"WATCH a", "OK"},      {"WATCH b", CROSSSLOT},
+        {"MULTI", "OK"},          {"SET b 1", CROSSSLOT}, {"DISCARD", "OK"},
+        {"WATCH a b", CROSSSLOT}, {"MULTI", "OK"},        {"SET b 1", "QUEUED"},
         {"EXEC", "OK"},           {"MGET a b", "0\n1"},
     };
     EXPECT_BOTH_WAYS(TARGET_CLUSTER, said);
@@ -320,8 +329,9 @@ END_TEST
 
 START_TEST(test_commands_for_all_nodes_are_refused)
 {
-    static const char *const lines[] = {"DBSIZE", "KEYS *", "FLUSHALL", "SCRIPT FLUSH",
-                                        "CLIENT SETNAME x", "SUBSCRIBE news", "AUTH x"};
+    static const char *const lines[] = {"DBSIZE",       "KEYS *",           "FLUSHALL",
+                                        "SCRIPT FLUSH", "CLIENT SETNAME x", "SUBSCRIBE news",
+                                        "AUTH x"};
     redisContext *c = connect_target(TARGET_CLUSTER);
     target_flush(TARGET_CLUSTER);
     for (int i = 0; i < COUNT(lines); i++) {
@@ -511,9 +521,9 @@ START_TEST(test_watched_counters_while_slots_move)
     target_flush(TARGET_CLUSTER);
     redisContext *c[2] = {connect_target(TARGET_CLUSTER), connect_target(TARGET_CLUSTER)};
     EXPECT(c[0], "OK", "SET %s 0", tag);
-    struct migrator *migrator =
-        migrator_start(cluster, &(struct migrator_options){
-                                    .slots = travelling, .count = 1, .moves = 6, .patience_ms = 20});
+    struct migrator *migrator = migrator_start(
+        cluster,
+        &(struct migrator_options){.slots = travelling, .count = 1, .moves = 6, .patience_ms = 20});
     do {
         long seen[2];
         for (int i = 0; i < 2; i++) {
