@@ -64,21 +64,19 @@ struct link {
     bool reader;   /* said READONLY: carries reads that a replica may answer, and nothing else */
     uint16_t node; /* in the session's snapshot; NODE_NONE: not a node of it */
     uint16_t port;
-    uint32_t greetings; /* answers of the greeting still to come */
-    uint64_t
-        greeted_at; /* … and where in the stream it began: parts before it are answered first */
-    uint32_t outdated; /* so many of them, the first, are to who we were; … */
-    bool greets_anew;  /* … and when all are there, it is said once more */
-    bool knocked;      /* was refused, and is up for an AUTH alone */
-    uint32_t failures; /* in a row */
+    uint32_t greetings;  /* answers of the greeting still to come */
+    uint64_t greeted_at; /* … and where in the stream it began: what is before is answered first */
+    uint32_t outdated;   /* so many of them, the first, are to who we were; … */
+    bool greets_anew;    /* … and when all are there, it is said once more */
+    bool knocked;        /* was refused, and is up for an AUTH alone */
+    uint32_t failures;   /* in a row */
     int64_t retry_at_ms;
     int64_t connect_by_ms;  /* -1: no limit */
     int64_t owing_since_ms; /* deadline.c's: its oldest answer is waited for since then; 0: not */
     uint64_t owing_at;      /* … and how far it had come then */
     uint32_t used_s;        /* clock_seconds() at the last use */
     uint64_t inode;         /* of the socket: what tells it from a reused number */
-    _Atomic uint32_t
-        asked; /* parts sent and parts answered: the keeper reads them to see silence */
+    _Atomic uint32_t asked; /* parts sent, parts answered: by these the keeper sees silence */
     _Atomic uint32_t replied;
     _Atomic bool cut;        /* by the keeper: its end of file is not the server's */
     bool broken;             /* an error was seen, as a reset: its end of file is no FIN */
