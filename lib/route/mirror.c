@@ -188,29 +188,6 @@ void mirror_count(enum mirror_count what, uint64_t how_many)
     stats_add(STATS_MIRROR_QUEUED + what, how_many);
 }
 
-uint64_t mirror_counted(enum mirror_count what)
-{
-    return stats_read(STATS_MIRROR_QUEUED + what);
-}
-
-const char *mirror_count_name(enum mirror_count what)
-{
-    static const char *const names[] = {
-        [MIRROR_QUEUED] = "queued",
-        [MIRROR_SENT] = "sent",
-        [MIRROR_REFUSED] = "refused",
-        [MIRROR_DROPPED_FULL] = "dropped_full",
-        [MIRROR_DROPPED_BLOCKING] = "dropped_blocking",
-        [MIRROR_DROPPED_DATABASE] = "dropped_database",
-        [MIRROR_DROPPED_ABORTED] = "dropped_aborted",
-        [MIRROR_DROPPED_LOST] = "dropped_lost",
-        [MIRROR_DROPPED_LOCKED] = "dropped_locked",
-        [MIRROR_DROPPED_EXIT] = "dropped_exit",
-    };
-
-    return names[what];
-}
-
 void mirror_set_outstanding(uint64_t entries)
 {
     atomic_store(&outstanding, entries);

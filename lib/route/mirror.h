@@ -78,8 +78,6 @@ bool mirror_is_urgent(void);
 void mirror_hurry(void);
 
 void mirror_count(enum mirror_count, uint64_t how_many);
-uint64_t mirror_counted(enum mirror_count);
-const char *mirror_count_name(enum mirror_count);
 
 /* Entries that were taken and are not finished with; the queue's own are counted besides. */
 void mirror_set_outstanding(uint64_t);

@@ -219,14 +219,6 @@ void order_push(struct session *s, struct link *link, uint64_t position, size_t 
         order_complete_in_place(s, r, link, position, length);
 }
 
-void order_push_copy(struct session *s, const char *bytes, size_t length)
-{
-    struct request *r = insert(s, NULL);
-
-    if (r != NULL)
-        order_complete(s, r, bytes, length);
-}
-
 void order_push_behind(struct session *s, const struct link *link, const char *bytes, size_t length)
 {
     struct request *r = insert(s, link);

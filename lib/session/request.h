@@ -71,12 +71,11 @@ void order_complete_in_place(struct session *, struct request *, struct link *, 
 /* "-CODE redisroute: …": `format` gives all but the CRLF. */
 void order_complete_error(struct session *, struct request *, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* Bytes that arrived unasked, lying in link->in, or copied: delivered behind all replies that are
- * complete, and before those that are not. */
+/* Bytes that arrived unasked, lying in link->in: delivered behind all replies that are complete,
+ * and before those that are not. */
 void order_push(struct session *, struct link *, uint64_t position, size_t length);
-void order_push_copy(struct session *, const char *bytes, size_t length);
-/* … and behind everything that was answered over that link: an invalidation must not overtake the
- * value that it is about. */
+/* The same, copied, and behind everything that was answered over that link: an invalidation must
+ * not overtake the value that it is about. */
 void order_push_behind(struct session *, const struct link *, const char *bytes, size_t length);
 /* What is not delivered needs no link any more; all of it is done. False: out of memory. */
 bool order_leave(struct session *);
